@@ -38,7 +38,7 @@ struct Inner {
     pending_names: Vec<NameChange>,
     files: BTreeMap<u64, Content>,
     next: u64,
-    locked: bool,
+    locked: Option<u64>,
     syncs: u64,
 }
 
@@ -73,7 +73,7 @@ impl SimDisk {
             pending_names: Vec::new(),
             files: BTreeMap::new(),
             next: 0,
-            locked: false,
+            locked: None,
             syncs: 0,
         };
         SimDisk { inner: Arc::new(Mutex::new(inner)), name: name.to_string() }
@@ -92,7 +92,7 @@ impl SimDisk {
     pub fn power_cut(&self) {
         let mut guard = self.inner();
         let inner = &mut *guard;
-        inner.locked = false;
+        inner.locked = None;
         for content in inner.files.values_mut() {
             content.cut(&mut inner.rng);
         }
@@ -108,7 +108,7 @@ impl SimDisk {
 
     /// The process died (no power cut): its lock is gone, what it wrote is not.
     pub fn process_ended(&self) {
-        self.inner().locked = false;
+        self.inner().locked = None;
     }
 
     /// Flips a bit of `name` at `offset`, durably. False if there is no such byte.
@@ -289,11 +289,13 @@ impl Disk for SimDisk {
         Box::pin(async move {
             self.wait().await;
             let mut inner = self.inner();
-            if inner.locked {
+            if inner.locked.is_some() {
                 return Err(self.error("lock", "LOCK", DiskErrorKind::Locked, "another process uses this data directory"));
             }
-            inner.locked = true;
-            let guard: Box<dyn Send + Sync> = Box::new(Unlock(self.clone()));
+            let id = inner.next;
+            inner.next += 1;
+            inner.locked = Some(id);
+            let guard: Box<dyn Send + Sync> = Box::new(Unlock(self.clone(), id));
             Ok(guard)
         })
     }
@@ -303,11 +305,15 @@ impl Disk for SimDisk {
     }
 }
 
-struct Unlock(SimDisk);
+/// A lock's guard; a killed process' guard may be dropped late and must not free its successor's lock.
+struct Unlock(SimDisk, u64);
 
 impl Drop for Unlock {
     fn drop(&mut self) {
-        self.0.inner().locked = false;
+        let mut inner = self.0.inner();
+        if inner.locked == Some(self.1) {
+            inner.locked = None;
+        }
     }
 }
 
