@@ -9,20 +9,40 @@
 //!   `metadata: Meta`, and `impl View`. Writes are `serde_json::json!` objects and patches; put `metadata.uid` and
 //!   `metadata.resourceVersion` into a merge patch as preconditions.
 
+//! - [`Informer::start`]`(env, client, Selection::all(&resources::PODS))` keeps a copy of objects as views: `get`, `all`,
+//!   `by_index`, `on_change`, `synced`, `until(condition)`. Share one informer between everything that reads the same view.
+//! - [`Controller`] + [`run`]: routes, gather, plan; the runner does the rest. [`Recorder`] tells events.
+//! - [`Candidate`] elects a leader by a Lease: `acquire().await`, act, stop when `hold().await` returns.
+
 mod client;
+mod core;
 mod error;
+mod events;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
 mod https;
+mod informer;
 mod kubeconfig;
+mod leader;
 mod resource;
+mod runner;
 mod transport;
 mod view;
 
 pub use client::{At, Client, DeleteOptions, PatchKind, Propagation, decode};
+pub use core::queue::Queue;
 pub use error::{Error, Reason, StatusError};
 pub use https::{Https, Io, parse_event, parse_list};
+pub use events::{Event, Recorder, Regarding};
+pub use informer::{Change, Informer, Selection};
 pub use kubeconfig::Config;
+pub use leader::{Candidate, Election};
 pub use resource::{Resource, resources};
+pub use runner::{Announce, Controller, Counters, Op, Plan, Routes, Running, Target, run};
 pub use transport::{
     BoxFuture, EventKind, ListPage, ListRequest, Transport, WatchEvent, WatchRequest, WatchStream, percent_encode, with_query,
 };
 pub use view::{Expression, Meta, ObjectKey, OwnerReference, Partial, Selector, View};
+
+#[cfg(test)]
+mod tests;
