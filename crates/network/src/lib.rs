@@ -9,11 +9,13 @@
 //! Not yet: NetworkPolicy, IPv6.
 
 pub mod cni;
+pub mod conntrack;
 pub mod core;
 pub mod error;
 pub mod links;
 pub mod netlink;
 pub mod netns;
+pub mod proxy;
 pub mod sysctl;
 
 pub use crate::core::pods::{PortMapping, Protocol};

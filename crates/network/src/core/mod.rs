@@ -6,4 +6,6 @@ pub mod addresses;
 pub mod nft;
 pub mod nl;
 pub mod pods;
+pub mod proxy;
 pub mod rt;
+pub mod views;

@@ -74,8 +74,15 @@ pub enum Load {
     ConnStatus,
     /// What kind of address the destination is for this machine.
     DestinationType,
-    /// A random number below this.
-    Random(u32),
+    /// What kind of address the source is for this machine.
+    SourceType,
+    /// A random number, `below` many, counted from `from`.
+    Random {
+        /// How many.
+        below: u32,
+        /// The first.
+        from: u32,
+    },
 }
 
 /// One expression of a rule.
@@ -494,18 +501,23 @@ fn load(m: &mut Batch, reg: u32, what: &Load) {
         Load::InLink => meta(m, reg, 6),
         Load::ConnState => connection(m, reg, 0),
         Load::ConnStatus => connection(m, reg, 2),
-        Load::DestinationType => named(m, "fib", |m| {
-            m.attr_be32(1, reg);
-            m.attr_be32(2, 3);
-            m.attr_be32(3, 2);
-        }),
-        Load::Random(below) => named(m, "numgen", |m| {
+        Load::DestinationType => address_type(m, reg, 2),
+        Load::SourceType => address_type(m, reg, 1),
+        Load::Random { below, from } => named(m, "numgen", |m| {
             m.attr_be32(1, reg);
             m.attr_be32(2, *below);
             m.attr_be32(3, 1);
-            m.attr_be32(4, 0);
+            m.attr_be32(4, *from);
         }),
     }
+}
+
+fn address_type(m: &mut Batch, reg: u32, of: u32) {
+    named(m, "fib", |m| {
+        m.attr_be32(1, reg);
+        m.attr_be32(2, 3);
+        m.attr_be32(3, of);
+    });
 }
 
 fn payload(m: &mut Batch, reg: u32, base: u32, offset: u32, len: u32) {
