@@ -12,7 +12,7 @@ use crate::core::pods::{self, NodeRules, PortMapping};
 use crate::core::rt::{self, Cidr, Route, Veth};
 use crate::error::{Error, Result};
 use crate::netlink::{Protocol, Socket};
-use crate::{links, netns, sysctl};
+use crate::{firewall, links, netns, sysctl};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -125,6 +125,7 @@ impl Plugin {
             config,
         };
         inner.rebuild()?;
+        inner.open_firewall()?;
         Ok(Plugin { inner: Arc::new(inner) })
     }
 
@@ -197,6 +198,11 @@ impl Inner {
             return Ok(());
         }
         socket.transact(doing, &tx.finish())
+    }
+
+    fn open_firewall(&self) -> Result<()> {
+        let socket = self.netfilter.lock().unwrap_or_else(PoisonError::into_inner);
+        firewall::open(&socket, &self.config.cluster_id, &self.config.cluster_block)
     }
 
     fn rebuild(&self) -> Result<()> {

@@ -5,6 +5,7 @@
 pub mod addresses;
 pub mod nft;
 pub mod nl;
+pub mod overlay;
 pub mod pods;
 pub mod proxy;
 pub mod rt;
