@@ -1,0 +1,6 @@
+//! The pure part of cluster DNS: what a name means ([`index`]) and how queries become answers ([`answer`]).
+
+pub mod answer;
+pub mod index;
+pub mod resolv;
+pub mod views;

@@ -1,0 +1,2 @@
+//! Cluster DNS.
+pub mod core;
