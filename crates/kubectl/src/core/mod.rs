@@ -1,0 +1,7 @@
+//! The pure part of the command line: flags, printers, templates, merges, descriptions. Values in, text out.
+
+pub mod flags;
+pub mod jsonpath;
+pub mod merge;
+pub mod resources;
+pub mod table;
