@@ -7,7 +7,7 @@
 use crate::core::nl::{self, Batch};
 use crate::error::{Error, Result};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Which part of the kernel is spoken to.
@@ -32,6 +32,12 @@ pub struct Socket {
     fd: OwnedFd,
     port: u32,
     seq: AtomicU32,
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
 }
 
 const BUFFER: usize = 256 * 1024;
@@ -141,11 +147,6 @@ impl Socket {
     /// A sequence number for a batch that is built before it is sent.
     pub fn next_seq(&self) -> u32 {
         self.seq.load(Ordering::Relaxed)
-    }
-
-    /// The descriptor, to wait for multicast messages.
-    pub fn descriptor(&self) -> &OwnedFd {
-        &self.fd
     }
 
     /// Reads the multicast datagrams that are waiting, as (sender's port, message type, body); `Overrun` when some were lost.

@@ -9,8 +9,58 @@ use crate::core::rt::{self, Cidr, Link, Route};
 use crate::error::{Error, Result};
 use crate::links;
 use crate::netlink::{Protocol, Socket};
+use crate::core::views::Node;
+use client::{Client, Informer, Selection, resources};
+use platform::Env;
+use platform::time::{Duration, sleep, timeout};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// How often the kernel's entries are compared with the nodes even if nothing changed.
+const RESYNC: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Waits until the Node `node` has a block of pod addresses and an InternalIP; answers both.
+pub async fn identity(env: &Env, client: &Client, node: &str) -> (Cidr, Ipv4Addr) {
+    let selection = Selection { fields: Some(format!("metadata.name={node}")), ..Selection::all(&resources::NODES) };
+    let informer: Informer<Node> = Informer::start(env, client, selection);
+    let read = |i: &Informer<Node>| {
+        let object = i.get("", node)?;
+        Some((Cidr::parse(&object.spec.pod_cidr)?, plan::internal_address(&object)?))
+    };
+    loop {
+        informer.until(|i| read(i).is_some()).await;
+        if let Some(found) = read(&informer) {
+            return found;
+        }
+    }
+}
+
+/// Keeps the overlay connected to the other nodes until the process ends. Calls `ready` when this node's link is there.
+/// Acts in the network namespace of the calling thread.
+pub async fn run(env: Env, client: Client, options: Options, ready: impl FnOnce() + Send) -> Result<()> {
+    let node = options.node.clone();
+    let overlay = Overlay::new(options)?;
+    ready();
+    let nodes: Informer<Node> = Informer::new(Selection::all(&resources::NODES));
+    let changed = Arc::new(Notify::new());
+    let wake = changed.clone();
+    nodes.on_change(move |_| wake.notify_one());
+    nodes.run(&env, &client);
+    nodes.synced().await;
+    loop {
+        let all = nodes.all();
+        let peers = plan::peers(&node, all.iter().map(|n| &**n));
+        if let Err(error) = overlay.apply(&peers) {
+            tracing::error!("the overlay does not lead to all nodes: {error}; trying again");
+            sleep(RETRY).await;
+            continue;
+        }
+        let _ = timeout(RESYNC, changed.notified()).await; // either way: compare
+    }
+}
 
 /// What the overlay must know.
 #[derive(Clone, Debug)]

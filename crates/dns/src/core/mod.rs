@@ -2,5 +2,6 @@
 
 pub mod answer;
 pub mod index;
+pub mod publish;
 pub mod resolv;
 pub mod views;

@@ -1,23 +1,11 @@
 //! The fields of Service and EndpointSlice that DNS reads. Absent is default; unknown fields are ignored.
 
+use client::{Meta, View};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
 
 /// Reads a field that upstream writes as `null` when it is empty.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
-}
-
-/// Metadata.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Meta {
-    /// Name.
-    pub name: String,
-    /// Namespace.
-    pub namespace: String,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
 }
 
 /// A Service.
@@ -96,4 +84,56 @@ pub struct Endpoint {
 pub struct Conditions {
     /// Takes new connections.
     pub ready: Option<bool>,
+}
+
+macro_rules! views {
+    ($($view:ident)*) => {
+        $(impl View for $view {
+            fn meta(&self) -> &Meta {
+                &self.metadata
+            }
+        })*
+    };
+}
+
+views!(Service EndpointSlice Node);
+
+/// A Node: its name tells its DNS endpoint apart, its block gives the endpoint's address.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Node {
+    /// Metadata.
+    pub metadata: Meta,
+    /// Spec.
+    pub spec: NodeSpec,
+    /// Status.
+    pub status: NodeStatus,
+}
+
+/// A Node's spec.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeSpec {
+    /// Its block of pod addresses.
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: String,
+}
+
+/// A Node's status.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Conditions.
+    pub conditions: Vec<NodeCondition>,
+}
+
+/// A Node's condition.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeCondition {
+    /// `Ready`, ….
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False`, `Unknown`.
+    pub status: String,
 }

@@ -3,5 +3,6 @@
 pub mod flags;
 pub mod jsonpath;
 pub mod merge;
+pub mod printer;
 pub mod resources;
 pub mod table;

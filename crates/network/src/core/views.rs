@@ -1,25 +1,11 @@
 //! The fields of Service, EndpointSlice and Node that this crate reads. Absent is default; unknown fields are ignored.
 
+use client::{Meta, View};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
 
 /// Reads a field that upstream writes as `null` when it is empty.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
-}
-
-/// Metadata.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Meta {
-    /// Name.
-    pub name: String,
-    /// Namespace.
-    pub namespace: String,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Annotations.
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// A Service.
@@ -261,3 +247,15 @@ pub struct NodeAddress {
     /// The address.
     pub address: String,
 }
+
+macro_rules! views {
+    ($($view:ident)*) => {
+        $(impl View for $view {
+            fn meta(&self) -> &Meta {
+                &self.metadata
+            }
+        })*
+    };
+}
+
+views!(Service EndpointSlice Node);
