@@ -11,3 +11,7 @@
 #[allow(clippy::all, clippy::undocumented_unsafe_blocks, rustdoc::all)]
 #[path = "generated/runtime_v1.rs"]
 pub mod cri;
+pub mod service;
+
+pub use service::Cri;
+pub use tonic::{Code, Status};
