@@ -349,6 +349,13 @@ impl Cgroups {
         result
     }
 
+    /// Removes the group alone, if it is empty and has nothing below it.
+    pub fn remove_empty(&self, group: &str) {
+        for dir in self.directories(group) {
+            let _ = fs::remove_dir(dir); // another pod sandbox may still use it
+        }
+    }
+
     /// Whether any hierarchy still has the group.
     pub fn exists(&self, group: &str) -> bool {
         self.directories(group).iter().any(|d| d.exists())

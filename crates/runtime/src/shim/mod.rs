@@ -8,6 +8,7 @@
 //! away finds there what happened. If the shim dies, the kernel kills its containers (`PR_SET_PDEATHSIG`).
 
 pub(crate) mod child;
+pub(crate) mod client;
 pub(crate) mod containers;
 pub(crate) mod mounts;
 pub mod proto;

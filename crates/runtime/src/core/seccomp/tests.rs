@@ -75,7 +75,7 @@ fn default_profile_decides() {
 #[test]
 fn local_profiles_compare_arguments() {
     for (op, value, two, yes, no) in [
-        ("SCMP_CMP_EQ", 5, 0, 5, 5 | 1 << 40),
+        ("SCMP_CMP_EQ", 5_u64, 0, 5_u64, 5_u64 | 1 << 40),
         ("SCMP_CMP_NE", 5, 0, 5 | 1 << 40, 5),
         ("SCMP_CMP_GT", 1 << 33, 0, (1 << 33) + 1, 1 << 33),
         ("SCMP_CMP_GE", 1 << 33, 0, 1 << 33, (1 << 33) - 1),
