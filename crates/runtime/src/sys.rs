@@ -240,6 +240,15 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Result<()
     check_long(unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) }).map(drop)
 }
 
+/// The permitted capabilities of the calling thread.
+pub fn permitted_capabilities() -> io::Result<u64> {
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let mut data = [[0u32; 3]; 2];
+    // SAFETY: version 3 of the call fills two records of three numbers.
+    check_long(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })?;
+    Ok(u64::from(data[0][1]) | u64::from(data[1][1]) << 32)
+}
+
 /// Supplementary groups of the calling process.
 pub fn setgroups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: pointer and length belong together.

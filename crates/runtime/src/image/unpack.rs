@@ -144,7 +144,10 @@ fn one<R: Read>(
     directories: &mut Vec<(PathBuf, u64)>,
 ) -> io::Result<u64> {
     let header = entry.header().clone();
-    let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()? as u32, header.gid()? as u32);
+    let old = header.as_old();
+    let mode = number(&old.mode, || header.mode())? & 0o7777;
+    let uid = number(&old.uid, || header.uid().map(|n| n as u32))?;
+    let gid = number(&old.gid, || header.gid().map(|n| n as u32))?;
     let mtime = header.mtime().unwrap_or(0);
     let Some(base) = name.file_name() else {
         // The root itself.
@@ -196,6 +199,11 @@ fn one<R: Read>(
         set_mtime(&path, mtime)?;
     }
     Ok(size)
+}
+
+/// A number of the header; a field that was left blank is 0, as other readers have it.
+fn number(field: &[u8], read: impl FnOnce() -> io::Result<u32>) -> io::Result<u32> {
+    if field.iter().all(|b| matches!(b, 0 | b' ')) { Ok(0) } else { read() }
 }
 
 /// A path that stays valid while the root is open.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::mounts::{self, Told, told};
 use crate::cgroup::Cgroups;
 use crate::core::passwd::{self, User};
-use crate::core::{capabilities, seccomp};
+use crate::core::seccomp;
 use crate::spec::{ProcessSpec, Spec};
 use crate::sys;
 
@@ -86,7 +86,11 @@ fn prepare_init(spec: &Spec, cgroups: &Cgroups) -> Told<()> {
 fn run(process: &ProcessSpec, tty: bool, sync: &OwnedFd, stdio: Stdio) -> Told<()> {
     let _ = sys::setsid(); // fails only for a leader, which a fresh child is not
     if let Some(score) = process.oom_score_adj {
-        told(fs::write("/proc/self/oom_score_adj", score.to_string()), || format!("set the oom score to {score}"))?;
+        match fs::write("/proc/self/oom_score_adj", score.to_string()) {
+            // Below its own score a runtime without CAP_SYS_RESOURCE cannot go.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && score < 0 => {}
+            other => told(other, || format!("set the oom score to {score}"))?,
+        }
     }
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let user = passwd::resolve(&process.user, &text("/etc/passwd"), &text("/etc/group"))?;
@@ -135,10 +139,11 @@ fn become_user(process: &ProcessSpec, user: &User, filter: Option<&[sys::Bpf]>) 
     told(sys::prctl(libc::PR_SET_KEEPCAPS, 1), || "keep capabilities".into())?;
     told(sys::set_ids(user.uid, user.gid), || format!("become user {}:{}", user.uid, user.gid))?;
     told(sys::prctl(libc::PR_SET_KEEPCAPS, 0), || "stop keeping capabilities".into())?;
-    let known = keep & known_capabilities();
-    told(sys::capset(known, known, process.ambient), || "set capabilities".into())?;
+    // A runtime that lacks a capability itself cannot give it.
+    let known = keep & told(sys::permitted_capabilities(), || "read capabilities".into())?;
+    told(sys::capset(known, known, process.ambient & known), || "set capabilities".into())?;
     for number in 0..64u32 {
-        if process.ambient & (1 << number) != 0 {
+        if process.ambient & known & (1 << number) != 0 {
             told(sys::prctl_ambient(libc::PR_CAP_AMBIENT_RAISE, number), || "raise an ambient capability".into())?;
         }
     }
@@ -151,11 +156,6 @@ fn become_user(process: &ProcessSpec, user: &User, filter: Option<&[sys::Bpf]>) 
         told(sys::seccomp_filter(filter), || "load the seccomp filter".into())?;
     }
     Ok(())
-}
-
-/// The capabilities that both the table and the running kernel have.
-fn known_capabilities() -> u64 {
-    (0..64).take_while(|n| sys::prctl(libc::PR_CAPBSET_READ, *n).is_ok()).fold(0u64, |set, n| set | 1 << n) & capabilities::all()
 }
 
 fn set_stdio(stdio: Stdio, user: &User) -> Told<()> {
