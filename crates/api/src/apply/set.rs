@@ -1,0 +1,352 @@
+//! Field sets: which paths of an object somebody owns, and their JSON form (`FieldsV1`).
+
+use crate::json;
+use crate::names::Key;
+use crate::schema::{ListKind, Ty, Type};
+use crate::value::{Map, Value};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Element {
+    /// A member of an object.
+    Field(Key),
+    /// The element of an associative list with these key values, sorted by key.
+    Item(Vec<(Key, Scalar)>),
+    /// The element of a set with this value.
+    Value(Scalar),
+    /// The element of a list at this index.
+    Index(i64),
+}
+
+/// A scalar that can be ordered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scalar(pub Value);
+
+impl Eq for Scalar {}
+
+impl PartialOrd for Scalar {
+    fn partial_cmp(&self, other: &Scalar) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scalar {
+    fn cmp(&self, other: &Scalar) -> Ordering {
+        fn rank(v: &Value) -> u8 {
+            match v {
+                Value::Float(_) => 0,
+                Value::Int(_) => 1,
+                Value::Str(_) => 2,
+                Value::Bool(_) => 3,
+                _ => 4,
+            }
+        }
+        match (&self.0, &other.0) {
+            (Value::Int(a), Value::Int(b)) => a.cmp(b),
+            (Value::Str(a), Value::Str(b)) => a.cmp(b),
+            (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+            (Value::Float(a), Value::Float(b)) => a.total_cmp(b),
+            (a, b) => rank(a).cmp(&rank(b)),
+        }
+    }
+}
+
+impl Element {
+    /// The key in `FieldsV1`.
+    fn encode(&self) -> String {
+        match self {
+            Element::Field(k) => format!("f:{}", k.as_str()),
+            Element::Item(keys) => {
+                let map: Map = keys.iter().map(|(k, v)| (k.clone(), v.0.clone())).collect();
+                format!("k:{}", json::to_string(&Value::Map(map)))
+            }
+            Element::Value(v) => format!("v:{}", json::to_string(&v.0)),
+            Element::Index(i) => format!("i:{i}"),
+        }
+    }
+
+    fn decode(text: &str) -> Result<Option<Element>, String> {
+        let Some((kind, rest)) = text.split_once(':') else { return Err(format!("missing colon: {text}")) };
+        let value = || json::parse(rest.as_bytes()).map_err(|e| e.message);
+        Ok(Some(match kind {
+            "f" => Element::Field(Key::from(rest)),
+            "v" => Element::Value(Scalar(value()?)),
+            "i" => Element::Index(rest.parse().map_err(|_| format!("invalid index {rest}"))?),
+            "k" => {
+                let Value::Map(map) = value()? else { return Err(format!("invalid key {rest}")) };
+                let mut keys: Vec<_> = map.into_entries().into_iter().map(|(k, v)| (k, Scalar(v))).collect();
+                keys.sort_by(|a, b| a.0.cmp(&b.0));
+                Element::Item(keys)
+            }
+            _ => return Ok(None), // a later version's: ignored
+        }))
+    }
+
+    /// As in conflict messages.
+    pub fn show(&self, out: &mut String) {
+        let _ = match self {
+            Element::Field(k) => write!(out, ".{}", k.as_str()),
+            Element::Item(keys) => {
+                let parts: Vec<String> = keys.iter().map(|(k, v)| format!("{}={}", k.as_str(), json::to_string(&v.0))).collect();
+                write!(out, "[{}]", parts.join(","))
+            }
+            Element::Value(v) => write!(out, "[={}]", json::to_string(&v.0)),
+            Element::Index(i) => write!(out, "[{i}]"),
+        };
+    }
+}
+
+/// A set of paths: for each first step whether the path ends there, and how it goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    nodes: BTreeMap<Element, Node>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Node {
+    member: bool,
+    children: Set,
+}
+
+impl Set {
+    /// The empty set.
+    pub fn new() -> Set {
+        Set::default()
+    }
+
+    /// Whether no path is in it.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Adds a path.
+    pub fn insert(&mut self, path: &[Element]) {
+        match path {
+            [] => {}
+            [last] => self.nodes.entry(last.clone()).or_default().member = true,
+            [first, rest @ ..] => self.nodes.entry(first.clone()).or_default().children.insert(rest),
+        }
+    }
+
+    /// Whether a path is in it.
+    pub fn has(&self, path: &[Element]) -> bool {
+        match path {
+            [] => false,
+            [last] => self.nodes.get(last).is_some_and(|n| n.member),
+            [first, rest @ ..] => self.nodes.get(first).is_some_and(|n| n.children.has(rest)),
+        }
+    }
+
+    /// Whether it has the one-step path.
+    pub fn has_member(&self, e: &Element) -> bool {
+        self.nodes.get(e).is_some_and(|n| n.member)
+    }
+
+    /// The paths behind a step.
+    pub fn under(&self, e: &Element) -> Option<&Set> {
+        self.nodes.get(e).map(|n| &n.children).filter(|s| !s.is_empty())
+    }
+
+    /// Paths in either.
+    #[must_use]
+    pub fn union(&self, other: &Set) -> Set {
+        let mut out = self.clone();
+        for (e, n) in &other.nodes {
+            let slot = out.nodes.entry(e.clone()).or_default();
+            slot.member |= n.member;
+            if !n.children.is_empty() {
+                slot.children = slot.children.union(&n.children);
+            }
+        }
+        out
+    }
+
+    /// Paths in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Set) -> Set {
+        self.combine(|e, n| other.nodes.get(e).map(|o| Node { member: n.member && o.member, children: n.children.intersection(&o.children) }))
+    }
+
+    /// Paths in this but not in the other.
+    #[must_use]
+    pub fn difference(&self, other: &Set) -> Set {
+        self.combine(|e, n| match other.nodes.get(e) {
+            None => Some(n.clone()),
+            Some(o) => Some(Node { member: n.member && !o.member, children: n.children.difference(&o.children) }),
+        })
+    }
+
+    /// Paths in this that neither are in the other nor lie behind one that is.
+    #[must_use]
+    pub fn difference_deep(&self, other: &Set) -> Set {
+        self.combine(|e, n| match other.nodes.get(e) {
+            None => Some(n.clone()),
+            Some(o) if o.member => None,
+            Some(o) => Some(Node { member: n.member, children: n.children.difference_deep(&o.children) }),
+        })
+    }
+
+    fn combine(&self, f: impl Fn(&Element, &Node) -> Option<Node>) -> Set {
+        let nodes = self.nodes.iter().filter_map(|(e, n)| f(e, n).filter(|n| n.member || !n.children.is_empty()).map(|n| (e.clone(), n)));
+        Set { nodes: nodes.collect() }
+    }
+
+    /// Makes every struct field that has paths behind it a path itself.
+    #[must_use]
+    pub fn with_named_fields(&self, at: Place) -> Set {
+        let nodes = self.nodes.iter().map(|(e, n)| {
+            let named = !n.children.is_empty() && matches!((at.ty, e), (Ty::Object(id), Element::Field(k)) if Type::of(id).field_of(k).is_some());
+            (e.clone(), Node { member: n.member || named, children: n.children.with_named_fields(at.step(e)) })
+        });
+        Set { nodes: nodes.collect() }
+    }
+
+    /// All paths in order.
+    pub fn paths(&self) -> Vec<Vec<Element>> {
+        let mut out = Vec::new();
+        self.collect(&mut Vec::new(), &mut out);
+        out
+    }
+
+    fn collect(&self, prefix: &mut Vec<Element>, out: &mut Vec<Vec<Element>>) {
+        for (e, n) in self.nodes.iter().filter(|(_, n)| n.member) {
+            let _ = n;
+            prefix.push(e.clone());
+            out.push(prefix.clone());
+            prefix.pop();
+        }
+        for (e, n) in &self.nodes {
+            prefix.push(e.clone());
+            n.children.collect(prefix, out);
+            prefix.pop();
+        }
+    }
+
+    /// The JSON form.
+    pub fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        for (e, n) in &self.nodes {
+            let mut inner = n.children.to_value();
+            if n.member && !n.children.is_empty() {
+                inner.make_map().entries_mut().insert(0, (Key::from("."), Value::object()));
+            }
+            map.push(Key::from(e.encode()), inner);
+        }
+        Value::Map(map)
+    }
+
+    /// From the JSON form.
+    pub fn from_value(v: &Value) -> Result<Set, String> {
+        let mut set = Set::new();
+        let Value::Map(map) = v else { return Err("fields must be an object".into()) };
+        for (k, v) in map.iter() {
+            if k.as_str() == "." {
+                continue;
+            }
+            let Some(element) = Element::decode(k.as_str())? else { continue };
+            let children = Set::from_value(v)?;
+            let member = children.is_empty() || v.get(".").is_some();
+            set.nodes.insert(element, Node { member, children });
+        }
+        Ok(set)
+    }
+}
+
+/// Where a walk stands in the schema.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The value's type.
+    pub ty: Ty,
+    /// The topology, if it is a list.
+    pub list: ListKind,
+    /// Owned as one value.
+    pub atomic: bool,
+}
+
+impl Place {
+    /// The root of an object.
+    pub fn root(ty: &'static Type) -> Place {
+        let id = Type::all().iter().position(|t| std::ptr::eq(t, ty)).unwrap_or_default();
+        Place { ty: Ty::Object(id as u16), list: ListKind::Atomic, atomic: ty.atomic }
+    }
+
+    /// The place of an item of a free map or a list.
+    pub fn item(self) -> Place {
+        match self.ty {
+            Ty::List(item) | Ty::Map(item) => Place::plain(*item),
+            _ => self,
+        }
+    }
+
+    fn plain(ty: Ty) -> Place {
+        Place { ty, list: ListKind::Atomic, atomic: ty.object().is_some_and(|t| t.atomic) }
+    }
+
+    /// The place behind a step.
+    pub fn step(self, e: &Element) -> Place {
+        match (self.ty, e) {
+            (Ty::Object(id), Element::Field(k)) => self.member(Type::of(id), k),
+            _ => self.item(),
+        }
+    }
+
+    /// The place of a struct's member.
+    pub fn member(self, ty: &'static Type, key: &Key) -> Place {
+        match ty.field_of(key) {
+            Some(f) => Place { ty: f.ty, list: f.list, atomic: f.atomic || f.ty.object().is_some_and(|t| t.atomic) },
+            None => Place::plain(Ty::Scalar(crate::schema::Scalar::Json)),
+        }
+    }
+
+    /// Whether a value here is owned as a whole.
+    pub fn is_leaf(self) -> bool {
+        match self.ty {
+            Ty::Scalar(_) => true,
+            Ty::Object(_) | Ty::Map(_) => self.atomic,
+            Ty::List(_) => self.list == ListKind::Atomic,
+        }
+    }
+
+    /// The path element of a list's item.
+    pub fn element(self, item: &Value) -> Result<Element, String> {
+        match self.list {
+            ListKind::Map(keys) => {
+                if !matches!(item, Value::Map(_)) {
+                    return Err("associative list with keys may not have non-map elements".into());
+                }
+                let mut out = Vec::with_capacity(keys.len());
+                for name in keys {
+                    let value = match item.at(*name) {
+                        Value::Null => self.key_default(*name).ok_or_else(|| {
+                            format!("associative list with keys has an element that omits key field {:?} (and doesn't have default value)", name.as_str())
+                        })?,
+                        v @ (Value::Map(_) | Value::List(_)) => return Err(format!("associative list with keys has an element that has a non-scalar key field {v}")),
+                        v => v.clone(),
+                    };
+                    out.push((Key::Known(*name), Scalar(value)));
+                }
+                out.sort_by(|a, b| a.0.cmp(&b.0));
+                Ok(Element::Item(out))
+            }
+            _ => match item {
+                Value::Map(_) | Value::List(_) => Err("associative list without keys has an element that's a map type".into()),
+                Value::Null => Err("associative list without keys has an element that's an explicit null".into()),
+                v => Ok(Element::Value(Scalar(v.clone()))),
+            },
+        }
+    }
+
+    fn key_default(self, name: crate::names::Name) -> Option<Value> {
+        let item = self.item().ty.object()?;
+        let (_, field) = item.field(name)?;
+        match field.default {
+            Some(text) => json::parse(text.as_bytes()).ok(),
+            // A key without omitempty has the schema's default of its zero value.
+            None if field.always && !field.optional && matches!(field.ty, Ty::Scalar(crate::schema::Scalar::String)) => Some(Value::from("")),
+            None => None,
+        }
+    }
+}

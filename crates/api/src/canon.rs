@@ -1,0 +1,101 @@
+//! Canonical form: fields in the table's order, zero values of `omitempty` fields dropped, `always` fields present,
+//! keys of free maps sorted. Stored, cached and served text is what this yields; `canon(canon(x)) = canon(x)`.
+
+use crate::decode::schema_props;
+use crate::names::Key;
+use crate::schema::{Field, Scalar, Ty, Type};
+use crate::value::{Map, Value};
+
+/// Brings an object of `ty` into canonical form. `kind` and `apiVersion` at the top are put first if present.
+pub fn canonicalize(value: &mut Value, ty: &'static Type) {
+    if let Value::Map(map) = value {
+        let head: Vec<(Key, Value)> = ["kind", "apiVersion"].iter().filter_map(|k| map.remove(*k).map(|v| (Key::from(*k), v))).collect();
+        let owned = head.iter().any(|(k, _)| ty.field_of(k).is_some());
+        if owned {
+            // A type with fields of these names (ObjectReference and the like) is no top-level object.
+            map.entries_mut().splice(0..0, head);
+            fields(map, ty);
+        } else {
+            fields(map, ty);
+            map.entries_mut().splice(0..0, head);
+        }
+    }
+}
+
+fn fields(map: &mut Map, ty: &'static Type) {
+    let old = std::mem::take(map.entries_mut());
+    let mut slots: Vec<Option<(Key, Value)>> = old.into_iter().map(Some).collect();
+    let mut out = Vec::with_capacity(slots.len() + 2);
+    let mut next = 0;
+    for field in ty.fields {
+        let is = |slot: &Option<(Key, Value)>| matches!(slot, Some((Key::Known(n), _)) if *n == field.name);
+        let at = if slots.get(next).is_some_and(is) { Some(next) } else { slots.iter().position(is) };
+        let value = at.and_then(|at| {
+            next = at + 1;
+            slots[at].take().map(|(_, v)| v)
+        });
+        if let Some(value) = member(value, field) {
+            out.push((Key::Known(field.name), value));
+        }
+    }
+    *map.entries_mut() = out;
+}
+
+/// What is written for a field, if anything.
+fn member(value: Option<Value>, field: &Field) -> Option<Value> {
+    match value {
+        None | Some(Value::Null) => field.always.then(|| zero(field.ty)),
+        Some(mut value) => {
+            canon_value(&mut value, field.ty);
+            let keep = field.always || (field.optional && !matches!(field.ty, Ty::List(_) | Ty::Map(_))) || matches!(field.ty, Ty::Object(_)) || !value.is_zero();
+            keep.then_some(value)
+        }
+    }
+}
+
+/// What Go writes for an unset field without omitempty.
+fn zero(ty: Ty) -> Value {
+    match ty {
+        Ty::Scalar(Scalar::String) => Value::from(""),
+        Ty::Scalar(Scalar::Bool) => Value::Bool(false),
+        Ty::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double | Scalar::IntOrString) => Value::Int(0),
+        Ty::Scalar(Scalar::Quantity) => Value::from("0"),
+        Ty::Scalar(Scalar::Duration) => Value::from("0s"),
+        Ty::Object(id) => {
+            let mut map = Map::new();
+            fields(&mut map, Type::of(id));
+            Value::Map(map)
+        }
+        _ => Value::Null,
+    }
+}
+
+fn canon_value(value: &mut Value, ty: Ty) {
+    match (ty, value) {
+        (Ty::Object(id), Value::Map(map)) => fields(map, Type::of(id)),
+        (Ty::List(item), Value::List(items)) => items.iter_mut().for_each(|v| canon_value(v, *item)),
+        (Ty::Map(item), Value::Map(map)) => {
+            map.sort();
+            map.iter_mut().for_each(|(_, v)| canon_value(v, *item));
+        }
+        (Ty::Scalar(Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStringArray), value) => match value {
+            Value::Map(map) => fields(map, schema_props()),
+            Value::List(items) => items.iter_mut().filter_map(Value::as_map_mut).for_each(|m| fields(m, schema_props())),
+            _ => {}
+        },
+        (Ty::Scalar(Scalar::Fields | Scalar::Json | Scalar::Raw), value) => sort_deep(value),
+        _ => {}
+    }
+}
+
+/// Free-form JSON is kept with sorted keys, as Go writes maps.
+pub fn sort_deep(value: &mut Value) {
+    match value {
+        Value::Map(map) => {
+            map.sort();
+            map.iter_mut().for_each(|(_, v)| sort_deep(v));
+        }
+        Value::List(items) => items.iter_mut().for_each(sort_deep),
+        _ => {}
+    }
+}

@@ -1,0 +1,27 @@
+//! What an API object is: one compact untyped tree ([`Value`]), the type tables of all built-in kinds ([`schema`]), and
+//! everything that can be said about objects without knowing what a kind means: codecs (JSON, YAML, protobuf),
+//! canonical form, quantities, times, selectors, name formats, the three patches, server-side apply, field errors, `Status`.
+//!
+//! Pure: bytes and values in, bytes and values out. It knows nothing of HTTP, storage, the time of day or tokio.
+
+pub mod canon;
+pub mod decode;
+pub mod errors;
+pub mod format;
+pub mod json;
+pub mod names;
+pub mod patch;
+pub mod proto;
+pub mod quantity;
+pub mod schema;
+pub mod selector;
+pub mod apply;
+pub mod status;
+mod tables;
+pub mod time;
+pub mod value;
+pub mod yaml;
+
+pub use names::{Key, Name, f};
+pub use status::Status;
+pub use value::{Map, Value};

@@ -1,0 +1,3 @@
+//! The generated tables.
+pub mod names;
+pub mod types;

@@ -1,0 +1,244 @@
+//! YAML to trees, as Go's `sigs.k8s.io/yaml` reads it (YAML 1.1 scalars: `yes` is a boolean, `010` is 8), and trees to YAML.
+
+use crate::names::Key;
+use crate::value::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// Reads one document.
+pub fn parse(text: &str) -> Result<Value, String> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+        legacy_octal_numbers: true,
+        strict_booleans: false,
+    };
+    serde_saphyr::from_str_with_options::<Value>(text, options).map_err(|e| format!("yaml: {e}"))
+}
+
+/// Reads every document of a stream; empty ones are left out.
+pub fn parse_all(text: &str) -> Result<Vec<Value>, String> {
+    let mut out = Vec::new();
+    for document in documents(text) {
+        let value = parse(&document)?;
+        if !value.is_null() {
+            out.push(value);
+        }
+    }
+    Ok(out)
+}
+
+/// Splits a stream at its `---` lines.
+fn documents(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    for line in text.lines() {
+        if line == "---" || line.starts_with("--- ") {
+            all.push(String::new());
+        } else if let Some(last) = all.last_mut() {
+            last.push_str(line);
+            last.push('\n');
+        }
+    }
+    all.retain(|d| d.lines().any(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#')));
+    all
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(Build)
+    }
+}
+
+struct Build;
+
+impl<'de> Visitor<'de> for Build {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str("any value")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(Build)
+    }
+    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
+        Ok(Value::Bool(b))
+    }
+    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
+        Ok(Value::Int(n))
+    }
+    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
+        Ok(i64::try_from(n).map_or(Value::Float(n as f64), Value::Int))
+    }
+    fn visit_f64<E>(self, n: f64) -> Result<Value, E> {
+        Ok(Value::Float(n))
+    }
+    fn visit_str<E>(self, s: &str) -> Result<Value, E> {
+        Ok(Value::from(s))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(v) = seq.next_element()? {
+            items.push(v);
+        }
+        Ok(Value::List(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((k, v)) = access.next_entry::<Value, Value>()? {
+            let key = match &k {
+                Value::Str(s) => Key::from(&**s),
+                other => Key::from(crate::json::to_string(other)),
+            };
+            map.set(&key, v);
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+impl serde::Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::{SerializeMap, SerializeSeq};
+        match self {
+            Value::Null => s.serialize_unit(),
+            Value::Bool(b) => s.serialize_bool(*b),
+            Value::Int(n) => s.serialize_i64(*n),
+            Value::Float(n) => s.serialize_f64(*n),
+            Value::Str(text) => s.serialize_str(text),
+            Value::List(items) => {
+                let mut seq = s.serialize_seq(Some(items.len()))?;
+                for v in items {
+                    seq.serialize_element(v)?;
+                }
+                seq.end()
+            }
+            Value::Map(map) => {
+                let mut out = s.serialize_map(Some(map.len()))?;
+                for (k, v) in map.iter() {
+                    out.serialize_entry(k.as_str(), v)?;
+                }
+                out.end()
+            }
+        }
+    }
+}
+
+/// Writes a document as Go's `sigs.k8s.io/yaml` does: keys sorted, lists not indented, text quoted only where it must be.
+pub fn to_string(value: &Value) -> String {
+    let mut out = String::new();
+    write(&mut out, value, 0, false);
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
+    out
+}
+
+fn pad(out: &mut String, indent: usize) {
+    out.extend(std::iter::repeat_n(' ', indent));
+}
+
+/// Writes a value; `inline` when the cursor stands behind a key or a dash.
+fn write(out: &mut String, value: &Value, indent: usize, inline: bool) {
+    match value {
+        Value::Map(map) if !map.is_empty() => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(b.0));
+            for (i, (k, v)) in entries.into_iter().enumerate() {
+                if i > 0 || !inline {
+                    pad(out, indent);
+                }
+                out.push_str(&scalar(k.as_str(), indent));
+                out.push(':');
+                match v {
+                    Value::Map(m) if !m.is_empty() => {
+                        out.push('\n');
+                        write(out, v, indent + 2, false);
+                    }
+                    Value::List(l) if !l.is_empty() => {
+                        out.push('\n');
+                        write(out, v, indent, false);
+                    }
+                    _ => {
+                        out.push(' ');
+                        write(out, v, indent + 2, true);
+                    }
+                }
+            }
+        }
+        Value::List(items) if !items.is_empty() => {
+            for v in items {
+                pad(out, indent);
+                out.push_str("- ");
+                write(out, v, indent + 2, true);
+            }
+        }
+        Value::Map(_) => out.push_str("{}\n"),
+        Value::List(_) => out.push_str("[]\n"),
+        Value::Str(s) => {
+            out.push_str(&scalar(s, indent));
+            out.push('\n');
+        }
+        other => {
+            out.push_str(&crate::json::to_string(other));
+            out.push('\n');
+        }
+    }
+}
+
+/// A text as a YAML scalar: plain, block, single or double quoted.
+fn scalar(text: &str, indent: usize) -> String {
+    let controls = text.chars().any(|c| c.is_control() && c != '\n');
+    if controls {
+        return crate::status::quoted(text);
+    }
+    if text.contains('\n') {
+        if text.starts_with([' ', '\n']) {
+            return crate::status::quoted(text);
+        }
+        let chomp = match (text.ends_with('\n'), text.ends_with("\n\n")) {
+            (_, true) => "+",
+            (true, _) => "",
+            _ => "-",
+        };
+        let mut out = format!("|{chomp}");
+        for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+            out.push('\n');
+            if !line.is_empty() {
+                pad(&mut out, indent.max(2));
+                out.push_str(line);
+            }
+        }
+        return out;
+    }
+    if !ambiguous(text) {
+        return text.to_string();
+    }
+    // Texts that would be read as another type are double quoted by Go's writer, awkward characters single quoted.
+    if resolves(text) { format!("\"{text}\"") } else { format!("'{}'", text.replace('\'', "''")) }
+}
+
+/// Whether a plain scalar would be read as something else than this text.
+fn resolves(text: &str) -> bool {
+    const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "", ".nan", ".inf", "-.inf", "+.inf", "<<", "="];
+    let lower = text.to_ascii_lowercase();
+    if WORDS.contains(&lower.as_str()) {
+        return true;
+    }
+    let body = text.trim_start_matches(['-', '+']);
+    let number = body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && (body.replace('_', "").parse::<f64>().is_ok() || body.starts_with("0x") || body.starts_with("0o") || body.starts_with("0b") || body.split(':').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit())));
+    number || crate::time::parse(text).is_some() || (text.len() == 10 && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-' && text.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+}
+
+fn ambiguous(text: &str) -> bool {
+    resolves(text)
+        || text.starts_with(|c: char| "-?:,[]{}#&*!|>'\"%@` ".contains(c)) && !(text.len() > 1 && text.starts_with(['-', '?', ':']) && !text[1..].starts_with(' '))
+        || text.ends_with(' ')
+        || text.ends_with(':')
+        || text.contains(": ")
+        || text.contains(" #")
+}

@@ -1,0 +1,98 @@
+//! The recent events of a resource, bounded by number and bytes.
+
+use crate::{Limits, Object};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// It is new.
+    Added,
+    /// It changed.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// A form in which an event is sent: chosen and made by readers, shared between them.
+pub type Frame = (u64, Bytes);
+
+/// One event.
+#[derive(Debug)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// When.
+    pub revision: u64,
+    /// The object after it (for a deletion: the last one, with the deletion's revision).
+    pub object: Arc<Object>,
+    /// The object before it.
+    pub prev: Option<Arc<Object>>,
+    frames: Mutex<Vec<Frame>>,
+}
+
+impl Event {
+    /// The bytes of a form, made once for all readers.
+    pub fn frame(&self, form: u64, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = frames.iter().find(|(f, _)| *f == form) {
+            return bytes.clone();
+        }
+        let bytes = make();
+        frames.push((form, bytes.clone()));
+        bytes
+    }
+}
+
+pub(crate) struct History {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// Everything above this revision is in `events`.
+    start: u64,
+    newest: u64,
+    limits: Limits,
+}
+
+impl History {
+    pub fn new(revision: u64, limits: Limits) -> History {
+        History { events: VecDeque::new(), bytes: 0, start: revision, newest: revision, limits }
+    }
+
+    pub fn clear(&mut self, revision: u64) {
+        *self = History::new(revision, self.limits);
+    }
+
+    pub fn push(&mut self, kind: EventKind, object: Arc<Object>, prev: Option<Arc<Object>>) -> Arc<Event> {
+        assert!(object.revision > self.newest, "events come in the order of revisions: {} after {}", object.revision, self.newest);
+        self.newest = object.revision;
+        self.bytes += object.bytes.len();
+        let event = Arc::new(Event { kind, revision: object.revision, object, prev, frames: Mutex::new(Vec::new()) });
+        self.events.push_back(event.clone());
+        while self.events.len() > self.limits.events_max || (self.bytes > self.limits.bytes_max && self.events.len() > 1) {
+            if let Some(old) = self.events.pop_front() {
+                self.bytes -= old.object.bytes.len();
+                self.start = old.revision;
+            }
+        }
+        event
+    }
+
+    pub fn oldest(&self) -> u64 {
+        self.start
+    }
+
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// The first event above `after`, or the fact that it is gone.
+    pub fn next_after(&self, after: u64) -> Result<Option<Arc<Event>>, u64> {
+        if after < self.start {
+            return Err(self.start);
+        }
+        let at = self.events.partition_point(|e| e.revision <= after);
+        Ok(self.events.get(at).cloned())
+    }
+}

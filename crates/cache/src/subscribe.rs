@@ -1,0 +1,175 @@
+//! Subscriptions: each reads the shared history at its own pace; selective ones are woken only by what concerns them.
+
+use crate::{Behind, Cache, Event};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::Notify;
+
+/// What a subscriber may want; it still filters what it gets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Interest {
+    /// Everything.
+    All,
+    /// One namespace.
+    Namespace(Box<str>),
+    /// One object, by namespace and name.
+    Object(Box<str>, Box<str>),
+    /// Objects whose indexed field has this value.
+    Field(Box<str>),
+}
+
+struct Waiter {
+    notify: Notify,
+    /// Selective subscribers get their events here, bounded by the history they would have to be in anyway.
+    pending: Mutex<VecDeque<Arc<Event>>>,
+    overflow: AtomicBool,
+    reset: AtomicBool,
+}
+
+/// More events than this unread: the subscriber is cut off.
+const PENDING_MAX: usize = 4096;
+
+pub(crate) struct Wakers {
+    indexed: Option<usize>,
+    table: Mutex<HashMap<Interest, Vec<Weak<Waiter>>>>,
+}
+
+impl Wakers {
+    pub fn new(indexed: Option<usize>) -> Wakers {
+        Wakers { indexed, table: Mutex::new(HashMap::new()) }
+    }
+
+    /// Subscribes unless `check` finds that the start is gone. Registered before checked, so that nothing is missed.
+    pub fn subscribe(&self, cache: &Arc<Cache>, after: u64, interest: Interest, check: impl FnOnce(&Cache) -> Result<(), Behind>) -> Result<Subscription, Behind> {
+        let mut subscription = self.add(cache, after, interest);
+        check(cache)?;
+        subscription.catch_up();
+        Ok(subscription)
+    }
+
+    pub fn add(&self, cache: &Arc<Cache>, after: u64, interest: Interest) -> Subscription {
+        let waiter = Arc::new(Waiter { notify: Notify::new(), pending: Mutex::new(VecDeque::new()), overflow: AtomicBool::new(false), reset: AtomicBool::new(false) });
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = table.entry(interest.clone()).or_default();
+        list.retain(|w| w.strong_count() > 0);
+        list.push(Arc::downgrade(&waiter));
+        Subscription { cache: cache.clone(), waiter, interest, after, backlog: VecDeque::new() }
+    }
+
+    pub fn wake(&self, event: &Arc<Event>) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        notify(&mut table, &Interest::All, None);
+        if table.is_empty() {
+            return;
+        }
+        let mut done: Vec<Interest> = Vec::new();
+        for object in [Some(&event.object), event.prev.as_ref()].into_iter().flatten() {
+            let i = &object.index;
+            let field = self.indexed.and_then(|n| i.fields.get(n)).map(|v| Interest::Field(v.clone()));
+            let interests = [Some(Interest::Namespace(i.namespace.clone())), Some(Interest::Object(i.namespace.clone(), i.name.clone())), field];
+            for interest in interests.into_iter().flatten().filter(|x| table.contains_key(x)).collect::<Vec<_>>() {
+                if !done.contains(&interest) {
+                    notify(&mut table, &interest, Some(event));
+                    done.push(interest);
+                }
+            }
+        }
+    }
+
+    pub fn wake_all(&self) {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for w in table.values().flatten().filter_map(Weak::upgrade) {
+            w.reset.store(true, Ordering::Release);
+            w.notify.notify_one();
+        }
+    }
+}
+
+fn notify(table: &mut HashMap<Interest, Vec<Weak<Waiter>>>, interest: &Interest, event: Option<&Arc<Event>>) {
+    let Some(list) = table.get_mut(interest) else { return };
+    list.retain(|w| {
+        let Some(w) = w.upgrade() else { return false };
+        if let Some(event) = event {
+            let mut pending = w.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            if pending.len() >= PENDING_MAX {
+                pending.clear();
+                w.overflow.store(true, Ordering::Release);
+            } else {
+                pending.push_back(event.clone());
+            }
+        }
+        w.notify.notify_one();
+        true
+    });
+    if list.is_empty() {
+        table.remove(interest);
+    }
+}
+
+/// A reader of a cache's events.
+pub struct Subscription {
+    cache: Arc<Cache>,
+    waiter: Arc<Waiter>,
+    interest: Interest,
+    after: u64,
+    backlog: VecDeque<Arc<Event>>,
+}
+
+impl Subscription {
+    /// What happened between the subscription's start and its registration, for selective subscribers.
+    fn catch_up(&mut self) {
+        if self.interest == Interest::All {
+            return;
+        }
+        let state = self.cache.read();
+        let mut after = self.after;
+        while let Ok(Some(event)) = state.history.next_after(after) {
+            after = event.revision;
+            self.backlog.push_back(event);
+        }
+    }
+
+    /// The next event if there is one already.
+    pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, Behind> {
+        if self.waiter.reset.load(Ordering::Acquire) || self.waiter.overflow.load(Ordering::Acquire) {
+            return Err(Behind { oldest: self.cache.read().history.oldest() });
+        }
+        let next = if self.interest == Interest::All {
+            self.cache.read().history.next_after(self.after).map_err(|oldest| Behind { oldest })?
+        } else {
+            self.next_pending()
+        };
+        if let Some(event) = &next {
+            self.after = event.revision;
+        }
+        Ok(next)
+    }
+
+    fn next_pending(&mut self) -> Option<Arc<Event>> {
+        loop {
+            let next = match self.backlog.pop_front() {
+                Some(e) => e,
+                None => self.waiter.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?,
+            };
+            if next.revision > self.after {
+                return Some(next);
+            }
+        }
+    }
+
+    /// The next event; waits until there is one. Safe to cancel.
+    pub async fn next(&mut self) -> Result<Arc<Event>, Behind> {
+        loop {
+            if let Some(event) = self.try_next()? {
+                return Ok(event);
+            }
+            self.waiter.notify.notified().await;
+        }
+    }
+
+    /// The revision up to which events were delivered.
+    pub fn position(&self) -> u64 {
+        self.after
+    }
+}

@@ -1,0 +1,7 @@
+//! The pure part: states and their history, the record format. No clock, no tasks, no files.
+
+pub mod splice;
+pub mod state;
+
+#[cfg(test)]
+mod tests;
