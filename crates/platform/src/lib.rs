@@ -7,6 +7,7 @@
 //! Invariants: no other crate that takes part in the simulation names `std::time`, `tokio::time`, `tokio::spawn`,
 //! `std::fs` or `std::net` (`cargo xtask tidy` reads them); everything random comes from [`Rng`].
 
+pub mod disk;
 pub mod rng;
 pub mod time;
 

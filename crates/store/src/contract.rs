@@ -387,6 +387,8 @@ pub trait Store: Send + Sync + 'static {
     fn status(&self) -> Status;
     /// Everything, at one revision.
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, ReadError>>;
+    /// Ends cleanly: what was answered is durable, revisions go on without a gap at the next start. Later commits fail.
+    fn close(&self) -> BoxFuture<'_, ()>;
 }
 
 impl fmt::Display for CommitError {

@@ -15,7 +15,8 @@
 //! - Reads say at which revision they were answered. Revisions that are compacted or were lost in a power cut answer
 //!   [`ReadError::Compacted`] (HTTP 410), revisions not reached yet [`ReadError::Future`].
 //! - Secrets: `Change::put(..).sealed()` keeps the value encrypted on disk, by the [`Seal`] given to the engine.
-//! - Expiry: `expires` on a put; the engine commits a logged delete once the wall clock passes it.
+//! - Expiry: `expires` on a put; spawn [`run_expiry`], which commits a logged delete once the wall clock passes it.
+//! - [`Store::close`] before the process ends keeps revisions without a gap; a killed store restarts above its reservation.
 //!
 //! # Invariants
 //! Revisions are global, ordered and never used twice; at most one change per key in a revision; acknowledged means durable
@@ -23,6 +24,8 @@
 
 mod contract;
 pub mod core;
+mod expiry;
+pub mod log;
 mod memory;
 pub mod model;
 mod seal;
@@ -33,6 +36,8 @@ pub use contract::{
     At, Batch, BoxFuture, Change, Changed, Commit, CommitError, Committed, Durability, Entry, Expectation, Expected, Key, Meta, Range,
     RangeRequest, ReadError, Record, Revision, Snapshot, Status, Store, Watch, WatchItem, WatchSource,
 };
+pub use expiry::run_expiry;
+pub use log::{Limits, Log};
 pub use memory::Memory;
 pub use seal::{AesGcm, Seal, SealError, Sealed};
 

@@ -29,8 +29,10 @@ struct Done {
 pub enum Readable {
     /// It can be read.
     Yes,
-    /// Compacted or lost.
-    Gone,
+    /// It may have been forgotten.
+    Compacted,
+    /// It was lost in a power cut: nobody may be told anything about it.
+    Lost,
     /// Not reached.
     Future,
 }
@@ -45,8 +47,10 @@ impl Model {
     pub fn readable(&self, at: Revision) -> Readable {
         if at > self.highest {
             Readable::Future
-        } else if at < self.compacted || self.lost.iter().any(|(last, next)| at > *last && at < *next) {
-            Readable::Gone
+        } else if self.lost.iter().any(|(last, next)| at > *last && at < *next) {
+            Readable::Lost
+        } else if at < self.compacted {
+            Readable::Compacted
         } else {
             Readable::Yes
         }
@@ -125,13 +129,14 @@ impl Model {
         let lost_any = self.commits.iter().any(|d| d.revision > last);
         assert!(!lost_any || now > self.highest, "revision {now} after a loss, though {} was seen", self.highest);
         self.commits.retain(|d| d.revision <= last);
+        let last = self.lost.last().map_or(last, |(_, next)| last.max(*next));
         if now.0 > last.0 + 1 {
             self.lost.push((last, now));
         }
         self.highest = self.highest.max(now);
     }
 
-    /// Takes back the knowledge of commits above `last` that were never answered and never seen.
+    /// Revision of the newest commit.
     pub fn last_commit(&self) -> Revision {
         self.commits.last().map_or(Revision(0), |d| d.revision)
     }

@@ -178,20 +178,24 @@ async fn expiry_is_a_logged_delete(s: &dyn Store) {
 
 /// A random walk over an engine and the model side by side.
 pub struct Walk {
-    rng: Rng,
+    /// Its choices.
+    pub rng: Rng,
     /// The oracle.
     pub model: Model,
+    made: u64,
 }
 
 impl Walk {
     /// A walk that follows from `seed`.
     pub fn new(seed: u64) -> Walk {
-        Walk { rng: Rng::from_seed(seed), model: Model::default() }
+        Walk { rng: Rng::from_seed(seed), model: Model::default(), made: 0 }
     }
 
     /// A random commit.
     pub fn commit(&mut self) -> Commit {
-        let mut commit = Commit { meta: meta(), ..Commit::default() };
+        self.made += 1;
+        let meta = Meta { request_id: self.made.to_string(), ..meta() };
+        let mut commit = Commit { meta, ..Commit::default() };
         if self.rng.chance(40) {
             commit.durability = Durability::Cheap;
         }
@@ -231,7 +235,8 @@ impl Walk {
             if self.rng.chance(3) {
                 let to = Revision(self.rng.below(self.model.tip().0 + 1));
                 if self.model.readable(to) == Readable::Yes {
-                    store.compact(to).await.expect("compact");
+                    let done = store.compact(to).await;
+                    assert!(done.is_ok() || store.status().compacted > to, "{done:?}");
                     // An engine may keep more than it must; the model forgets what may be forgotten.
                     self.model.compact(store.status().compacted);
                 }
@@ -246,6 +251,9 @@ impl Walk {
     pub async fn one(&mut self, store: &dyn Store, commit: Commit) {
         let got = store.commit(commit.clone()).await;
         let revision = got.as_ref().map_or(Revision(0), |c| c.revision);
+        if let Err(error @ (CommitError::Unavailable(_) | CommitError::Full(_))) = &got {
+            panic!("{error}");
+        }
         match (got, self.model.commit(&commit, revision)) {
             (Ok(got), Ok(wanted)) => assert_eq!(got.records, wanted),
             (Err(CommitError::Conflict { key, current }), Err(wanted)) => {
@@ -260,11 +268,28 @@ impl Walk {
         let at = Revision(self.rng.below(self.model.tip().0 + 2));
         let request = RangeRequest { at: At::Revision(at), ..RangeRequest::prefix(format!("/r{}/", self.rng.below(2))) };
         let got = store.range(request.clone()).await;
+        self.model.compact(store.status().compacted);
         match (self.model.readable(at), got) {
-            (Readable::Yes, Ok(range)) => assert_eq!(range.entries, self.model.range(&request.prefix, at), "at {at}"),
-            (Readable::Gone, Err(ReadError::Compacted { .. })) | (Readable::Future, Err(ReadError::Future { .. })) => {}
+            (Readable::Yes | Readable::Compacted, Ok(range)) => assert_eq!(range.entries, self.model.range(&request.prefix, at), "at {at}"),
+            (Readable::Compacted | Readable::Lost, Err(ReadError::Compacted { .. })) | (Readable::Future, Err(ReadError::Future { .. })) => {}
             (wanted, got) => panic!("at {at}: the model says {wanted:?}, the store {got:?}"),
         }
+    }
+
+    /// Brings the model to what a restarted store has: of the commits whose answer nobody got, those that happened; of the
+    /// others, what the store may lose. Panics if it lost or invented anything else.
+    pub async fn recover(&mut self, store: &dyn Store, unanswered: &[Commit]) {
+        let (from, batches) = history(store, "").await;
+        let last = batches.last().map_or(self.model.last_commit().min(from), |b| b.revision);
+        let known = self.model.tip();
+        for batch in batches.into_iter().filter(|b| b.revision > known) {
+            let id = &batch.records[0].entry.meta.request_id;
+            let commit = unanswered.iter().find(|c| c.meta.request_id == *id).expect("a commit that was asked for");
+            let records = self.model.commit(commit, batch.revision).expect("a commit that may happen");
+            assert_eq!(batch.records, records);
+        }
+        self.model.restart(last, store.revision(), |_| true);
+        self.model.compact(store.status().compacted);
     }
 
     /// Compares everything that can be read, and a watch over all history.
@@ -276,22 +301,37 @@ impl Walk {
                 continue;
             }
             let request = RangeRequest { at: At::Revision(Revision(at)), ..RangeRequest::prefix("/") };
-            let range = store.range(request).await.unwrap_or_else(|e| panic!("at {at}: {e}"));
+            let range = match store.range(request).await {
+                Ok(range) => range,
+                Err(ReadError::Compacted { .. }) if store.status().compacted > Revision(at) => continue,
+                Err(error) => panic!("at {at}: {error}"),
+            };
             assert_eq!(range.entries, self.model.range("/", Revision(at)), "at {at}");
         }
+        let (from, got) = history(store, "/r1/").await;
+        assert_eq!(got, self.model.events("/r1/", from, tip));
+    }
+}
+
+/// Every change under `prefix` that a watch can still tell, and after which revision they begin.
+async fn history(store: &dyn Store, prefix: &str) -> (Revision, Vec<Batch>) {
+    let tip = store.revision();
+    'again: loop {
         let from = store.status().compacted;
-        let mut watch = store.watch("/r1/", from).expect("watch");
-        let mut got = Vec::new();
-        let mut seen = from;
+        let (mut seen, mut got) = (from, Vec::new());
+        let mut watch = store.watch(prefix, from).expect("watch from the oldest revision");
         while seen < tip {
-            match watch.next().await.expect("item") {
-                WatchItem::Changes(batch) => {
+            match watch.next().await {
+                Ok(WatchItem::Progress(at)) => seen = at,
+                Ok(WatchItem::Changes(batch)) => {
                     seen = batch.revision;
                     got.push(batch);
                 }
-                WatchItem::Progress(at) => seen = at,
+                // Reclaimed in the middle.
+                Err(ReadError::Compacted { .. }) if store.status().compacted > from => continue 'again,
+                Err(error) => panic!("a watch after {from}, at {seen}: {error}"),
             }
         }
-        assert_eq!(got, self.model.events("/r1/", from, tip));
+        return (from, got);
     }
 }

@@ -5,7 +5,7 @@
 //! engine sends them there. Decides nothing about durability or visibility.
 
 use super::splice::{is_place, resplice, splice};
-use crate::contract::{Change, Changed, Commit, Entry, Expected, Key, Meta, ReadError, Revision};
+use crate::contract::{Change, Changed, Commit, Entry, Expected, Key, Meta, ReadError, Record, Revision};
 use bytes::Bytes;
 use platform::WallTime;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
@@ -101,6 +101,14 @@ impl Version {
         }
     }
 
+    /// The public form of a version that is live, or was until this moment: its bytes are in memory.
+    pub fn live_entry(&self) -> Entry {
+        match self.body() {
+            Body::Here(bytes) => self.entry(bytes),
+            Body::Away(place) => unreachable!("the live version of {} is at {place:?}", self.key),
+        }
+    }
+
     /// Bytes in memory (0 when they are on disk).
     pub fn bytes_here(&self) -> usize {
         match &self.body.lock().unwrap_or_else(PoisonError::into_inner).0 {
@@ -123,11 +131,19 @@ pub struct Event {
     pub prev: Option<Arc<Version>>,
 }
 
+impl Event {
+    /// The public form, while all bytes are in memory: right after the change.
+    pub fn fresh_record(&self) -> Record {
+        let prev = self.prev.as_deref().map(Version::live_entry);
+        Record { change: self.change, entry: self.now.live_entry(), prev }
+    }
+}
+
 /// Why a commit cannot be applied.
 #[derive(Debug)]
 pub enum Refusal {
     /// An expectation does not hold.
-    Conflict(Key, Option<Arc<Version>>),
+    Conflict(Key, Option<Entry>),
     /// It is malformed.
     Invalid(String),
 }
@@ -143,6 +159,7 @@ pub struct State {
     lost: Vec<(Revision, Revision)>,
     live_bytes: usize,
     history_bytes: usize,
+    shrunk: usize,
 }
 
 impl State {
@@ -220,7 +237,7 @@ impl State {
                 Expected::Revision(revision) => current.is_some_and(|c| c.revision == revision),
             };
             if !holds {
-                return Err(Refusal::Conflict(expect.key.clone(), current.cloned()));
+                return Err(Refusal::Conflict(expect.key.clone(), current.map(|v| v.live_entry())));
             }
         }
         let absent = commit.changes.iter().find(|c| matches!(c, Change::Delete { key } if !self.live.contains_key(key)));
@@ -278,6 +295,31 @@ impl State {
         let now = Arc::new(Version { key, rv_at, revision, created, version, expires, sealed, meta, body });
         self.history_bytes += now.bytes_here();
         Some(Event { revision, change: Changed::Deleted, now, prev: Some(prev) })
+    }
+
+    /// Takes back every change above `revision`: they were never durable and never seen.
+    pub fn undo_above(&mut self, revision: Revision) {
+        while let Some(event) = self.history.pop_back_if(|e| e.revision > revision) {
+            if event.change == Changed::Deleted {
+                self.history_bytes = self.history_bytes.saturating_sub(event.now.bytes_here());
+            } else {
+                self.live.remove(&event.now.key);
+                self.live_bytes = self.live_bytes.saturating_sub(event.now.key.len() + event.now.bytes_here());
+                if let Some(at) = event.now.expires {
+                    self.expiries.remove(&(at, event.now.key.clone()));
+                }
+            }
+            if let Some(prev) = event.prev {
+                let bytes = prev.bytes_here();
+                self.history_bytes = self.history_bytes.saturating_sub(bytes);
+                self.live_bytes += prev.key.len() + bytes;
+                if let Some(at) = prev.expires {
+                    self.expiries.insert((at, prev.key.clone()));
+                }
+                self.live.insert(prev.key.clone(), prev);
+            }
+        }
+        self.tip = self.tip.min(revision);
     }
 
     /// Counts a version that is no longer live as history.
@@ -377,6 +419,7 @@ impl State {
         }
         self.compacted = revision;
         let keep = self.first_above(revision);
+        self.shrunk = self.shrunk.saturating_sub(keep);
         for event in self.history.drain(..keep) {
             let old = event.prev.as_ref().map_or(0, |p| p.bytes_here());
             let tombstone = if event.change == Changed::Deleted { event.now.bytes_here() } else { 0 };
@@ -391,7 +434,8 @@ impl State {
         if self.history_bytes <= budget {
             return;
         }
-        for event in self.history.iter().take_while(|e| e.revision <= upto) {
+        while let Some(event) = self.history.get(self.shrunk).filter(|e| e.revision <= upto) {
+            self.shrunk += 1;
             let mut freed = event.prev.as_ref().map_or(0, |p| p.send_away());
             if event.change == Changed::Deleted {
                 freed += event.now.send_away();

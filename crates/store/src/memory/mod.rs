@@ -40,7 +40,7 @@ impl Memory {
     fn commit_now(&self, commit: &Commit) -> Result<Committed, CommitError> {
         let mut state = self.shared.state();
         state.check(commit).map_err(|refusal| match refusal {
-            Refusal::Conflict(key, current) => CommitError::Conflict { key, current: current.map(|v| entry(&v)) },
+            Refusal::Conflict(key, current) => CommitError::Conflict { key, current },
             Refusal::Invalid(why) => CommitError::Invalid(why),
         })?;
         if commit.changes.is_empty() {
@@ -49,7 +49,7 @@ impl Memory {
         let revision = Revision(state.tip().0 + 1);
         let events = state.apply(&commit.changes, &Arc::new(commit.meta.clone()), revision);
         self.shared.visible.send_replace(revision);
-        Ok(Committed { revision, records: events.iter().map(record).collect() })
+        Ok(Committed { revision, records: events.iter().map(Event::fresh_record).collect() })
     }
 }
 
@@ -135,6 +135,10 @@ impl Store for Memory {
             let state = self.shared.state();
             Ok(Snapshot { revision: state.tip(), entries: state.versions().map(|v| entry(v)).collect() })
         })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
     }
 }
 
