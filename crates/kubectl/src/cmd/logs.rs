@@ -182,7 +182,7 @@ fn source(ctx: &Ctx, pod: &Value, container: &str) -> Outcome<Source> {
     }
     if given.has("since") {
         let nanos = api::time::parse_duration(given.text("since")).ok_or_else(|| Failure::error(format!("invalid duration {:?} for --since", given.text("since"))))?;
-        let seconds = nanos.div_ceil(1_000_000_000).max(1);
+        let seconds = ((nanos + 999_999_999) / 1_000_000_000).max(1);
         query.push(("sinceSeconds", seconds.to_string()));
     }
     if given.has("since-time") {
