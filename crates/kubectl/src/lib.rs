@@ -113,7 +113,7 @@ async fn dispatch(args: &[String]) -> Outcome {
         if let Some(unknown) = rest.iter().find(|a| !a.starts_with('-'))
             && unknown != "help"
         {
-            return Err(Failure::error(format!("unknown command {unknown:?} for {path:?}\nSee '{path} --help' for usage.").replace("error: error", "error")));
+            return Err(Failure::error(format!("unknown command {unknown:?} for {path:?}")));
         }
         out::print(&commands::overview(&words.join(" ")));
         return Ok(());

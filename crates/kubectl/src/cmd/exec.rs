@@ -38,7 +38,7 @@ fn container_of(ctx: &Ctx, pod: &Value) -> Outcome<String> {
 pub async fn exec(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
     let Some(dash) = given.dash.filter(|d| *d <= 1) else {
-        let text = if given.args.len() > 1 { "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead" } else { "you must specify at least one command for the container" };
+        let text = if given.args.len() > 1 { "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\nSee 'kubectl exec -h' for help and examples" } else { "you must specify at least one command for the container" };
         return Err(Failure::error(text));
     };
     let command = &given.args[dash..];

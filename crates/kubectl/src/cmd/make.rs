@@ -12,6 +12,7 @@ use crate::out;
 use crate::session::Body;
 use crate::watching::Watching;
 use api::Value;
+use api::schema::Type;
 use api::value::object;
 use http::Method;
 
@@ -25,10 +26,29 @@ async fn create(ctx: &Ctx, mut made: Value, manager: &str) -> Outcome<Target> {
     }
     let made = if ctx.given.on("save-config") { with_memory(&made) } else { made };
     let mut target = Target { resource, namespace, name, object: None };
-    let created = if dry == DryRun::Client { made } else { post(ctx, &target, &made, manager, dry).await? };
+    let created = if dry == DryRun::Client { canonical(&target, made) } else { post(ctx, &target, &made, manager, dry).await.map_err(|f| failed(f, &target, manager))? };
     report(ctx, &target, &created, "created", dry)?;
     target.object = Some(created);
     Ok(target)
+}
+
+/// The form in which a typed client writes the object: fields that are always there are there.
+fn canonical(target: &Target, mut object: Value) -> Value {
+    if let Some(ty) = Type::of_kind(&target.resource.group, &target.resource.version, &target.resource.kind) {
+        api::canon::canonicalize(&mut object, ty);
+        object.set_default("apiVersion", target.resource.api_version().as_str());
+        object.set_default("kind", target.resource.kind.as_str());
+    }
+    object
+}
+
+fn failed(mut failure: Failure, target: &Target, manager: &str) -> Failure {
+    if manager == "kubectl-create"
+        && let Some((_, text)) = failure.text.clone().strip_prefix("Error from server (").and_then(|t| t.split_once("): "))
+    {
+        failure.text = format!("error: failed to create {}: {text}", target.resource.kind.to_lowercase());
+    }
+    failure
 }
 
 fn name(ctx: &Ctx) -> Outcome<&str> {
@@ -156,7 +176,9 @@ pub async fn expose(ctx: &Ctx) -> Outcome {
         let resource = ctx.session.resource_of(&made).await?;
         let dry = DryRun::of(ctx)?;
         let service = Target { name: made.at("metadata").at("name").str().to_string(), namespace: target.namespace.clone(), resource, object: None };
-        let created = if dry == DryRun::Client { made } else { post(ctx, &service, &made, "kubectl-expose", dry).await? };
+        let mut made = made;
+        made.entry("metadata").set("namespace", service.namespace.as_str());
+        let created = if dry == DryRun::Client { canonical(&service, made) } else { post(ctx, &service, &made, "kubectl-expose", dry).await? };
         report(ctx, &service, &created, "exposed", dry)?;
     }
     Ok(())
