@@ -175,7 +175,22 @@ impl Session {
 
     /// GETs an object.
     pub async fn get(&self, uri: &str) -> Outcome<Value> {
-        self.call(Method::GET, uri, "application/json", Body::default()).await
+        self.read(uri, "application/json").await
+    }
+
+    /// GETs an object in a form. If it is missing because its namespace is, that is what the failure says.
+    pub async fn read(&self, uri: &str, accept: &str) -> Outcome<Value> {
+        let answer = self.call(Method::GET, uri, accept, Body::default()).await;
+        if let Err(failure) = &answer
+            && failure.is_not_found()
+            && let Some((_, rest)) = uri.split_once("/namespaces/")
+            && let Some((namespace, _)) = rest.split_once('/')
+            && let Err(outer) = self.call(Method::GET, &format!("/api/v1/namespaces/{namespace}"), accept, Body::default()).await
+            && outer.is_not_found()
+        {
+            return Err(outer);
+        }
+        answer
     }
 
     /// Sends a patch.

@@ -192,6 +192,9 @@ pub async fn post(ctx: &Ctx, target: &Target, object: &Value, manager: &str, dry
 
 /// Runs `create -f`.
 pub async fn create_files(ctx: &Ctx) -> Outcome {
+    if !ctx.given.has("filename") {
+        return Err(Failure::error("must specify one of -f and -k"));
+    }
     let dry = DryRun::of(ctx)?;
     let targets = file_targets(ctx).await?;
     if targets.is_empty() {

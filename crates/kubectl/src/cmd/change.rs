@@ -17,7 +17,10 @@ use platform::time::timeout;
 /// `scale`.
 pub async fn scale(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
-    if !given.has("replicas") || given.int("replicas") < 0 {
+    if !given.has("replicas") {
+        return Err(Failure::error("required flag(s) \"replicas\" not set"));
+    }
+    if given.int("replicas") < 0 {
         return Err(Failure::error("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"));
     }
     let dry = DryRun::of(ctx)?;
@@ -214,20 +217,22 @@ pub async fn wait(ctx: &Ctx) -> Outcome {
         let left = limit.saturating_sub(started.elapsed());
         let result = timeout(left, reach(ctx, &target, &goal)).await;
         match result.unwrap_or_else(|_| Err(Failure::error(format!("timed out waiting for the condition on {}/{}", target.resource.plural, target.name)))) {
-            Ok(()) => out::line(&format!("{} condition met", target.label())),
+            Ok(true) => out::line(&format!("{} condition met", target.label())),
+            Ok(false) => {}
             Err(failure) => failures.push(failure),
         }
     }
     all_failures(failures)
 }
 
-async fn reach(ctx: &Ctx, target: &Target, goal: &Goal) -> Outcome {
+/// Waits for the goal; `false` when there was nothing to wait for.
+async fn reach(ctx: &Ctx, target: &Target, goal: &Goal) -> Outcome<bool> {
     let mut watching = Watching::new(ctx, target);
     let mut first = true;
     loop {
         let object = watching.next().await?;
         if goal.reached(object.as_ref()).map_err(Failure::error)? {
-            return Ok(());
+            return Ok(object.is_some() || !first);
         }
         if object.is_none() && first && !matches!(goal, Goal::There) {
             ctx.session.get(&target.path()).await?; // says that it is not there

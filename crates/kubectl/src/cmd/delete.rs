@@ -17,7 +17,7 @@ pub async fn run(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
     let dry = DryRun::of(ctx)?;
     if given.args.is_empty() && !given.has("filename") && !given.has("raw") {
-        return Err(Failure::error("you must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'"));
+        return Err(Failure::error("You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'"));
     }
     let found = targets(ctx, &given.args).await?;
     if found.is_empty() {
@@ -40,7 +40,10 @@ pub async fn run(ctx: &Ctx) -> Outcome {
                 waiting.push((target, uid));
             }
             Err(failure) if failure.is_not_found() && (given.on("ignore-not-found") || given.on("all")) => {}
-            Err(failure) => failures.push(failure),
+            Err(failure) => match given.list("filename").first() {
+                Some(file) => failures.push(failure.while_doing(&format!("error when deleting {file:?}"))),
+                None => failures.push(failure),
+            },
         }
     }
     if given.on("wait") && dry == DryRun::No {

@@ -130,7 +130,7 @@ async fn tables(ctx: &Ctx, requests: &[Request], wide: bool) -> Outcome {
     let mut columns = Columns::default();
     let mut pending: Vec<Vec<String>> = Vec::new();
     for request in requests {
-        let answer = ctx.session.call(Method::GET, &uri(ctx, request, &more), TABLE, Body::default()).await;
+        let answer = ctx.session.read(&uri(ctx, request, &more), TABLE).await;
         let mut table = match answer {
             Ok(answer) => as_table(answer),
             Err(failure) if failure.is_not_found() && ctx.given.on("ignore-not-found") && request.name.is_some() => continue,
@@ -208,7 +208,7 @@ async fn objects(ctx: &Ctx, form: &Form, requests: &[Request]) -> Outcome {
     }
     let nothing = found.is_empty() && (!failures.is_empty() || (ctx.given.on("ignore-not-found") && !as_list));
     if !nothing {
-        if found.is_empty() && matches!(form, Form::Name | Form::Columns(..)) {
+        if found.is_empty() && matches!(form, Form::Columns(..)) {
             nothing_found(ctx, requests);
         }
         out::print(&printer::print(form, &found, as_list).map_err(Failure::error)?);

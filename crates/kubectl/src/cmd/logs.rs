@@ -19,7 +19,12 @@ struct Source {
 /// Runs the command.
 pub async fn run(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
-    let pods = pods(ctx).await?;
+    let pods = pods(ctx).await.map_err(|mut failure| {
+        if failure.is_not_found() {
+            failure.text = format!("error: {} in namespace {:?}", failure.text.replacen("Error", "error", 1), ctx.session.namespace);
+        }
+        failure
+    })?;
     let mut sources = Vec::new();
     for pod in &pods {
         for container in containers(ctx, pod, &given.args)? {
@@ -76,7 +81,10 @@ async fn pods(ctx: &Ctx) -> Outcome<Vec<Value>> {
 /// The pod called `word`, or the pods of the workload `type/name`: the best one, or all.
 pub async fn pod_for(ctx: &Ctx, pods: &Resource, word: &str, all: bool) -> Outcome<Vec<Value>> {
     let target = match word.split_once('/') {
-        None => return Ok(vec![ctx.session.get(&pods.path(&ctx.session.namespace, word)).await?]),
+        None => {
+            let namespace = &ctx.session.namespace;
+            return Ok(vec![ctx.session.get(&pods.path(namespace, word)).await?]);
+        }
         Some(_) => targets(ctx, &[word.to_string()]).await?.into_iter().next(),
     };
     let target: Target = target.ok_or_else(|| Failure::error("no such resource"))?;
@@ -182,7 +190,7 @@ fn source(ctx: &Ctx, pod: &Value, container: &str) -> Outcome<Source> {
     }
     if given.has("since") {
         let nanos = api::time::parse_duration(given.text("since")).ok_or_else(|| Failure::error(format!("invalid duration {:?} for --since", given.text("since"))))?;
-        let seconds = nanos.div_ceil(1_000_000_000).max(1);
+        let seconds = ((nanos + 999_999_999) / 1_000_000_000).max(1);
         query.push(("sinceSeconds", seconds.to_string()));
     }
     if given.has("since-time") {

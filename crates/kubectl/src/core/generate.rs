@@ -90,8 +90,8 @@ pub fn data(kind: &str, name: &str, literals: &[String], files: &[(String, Vec<u
             out.set(field, value);
         }
     }
-    if kind == "Secret" {
-        out.set("type", if secret_type.is_empty() { "Opaque" } else { secret_type });
+    if kind == "Secret" && !secret_type.is_empty() {
+        out.set("type", secret_type);
     }
     Ok(out)
 }
@@ -267,7 +267,7 @@ pub fn pod(name: &str, given: &Given, args: &[String]) -> Result<Value, String> 
     if !given.list("annotations").is_empty() {
         out.entry("metadata").set("annotations", pairs(given.list("annotations"), "annotation")?);
     }
-    out.set("spec", object([("containers", Value::List(vec![container])), ("restartPolicy", Value::from(restart))]));
+    out.set("spec", object([("containers", Value::List(vec![container])), ("dnsPolicy", Value::from("ClusterFirst")), ("restartPolicy", Value::from(restart))]));
     if !given.text("overrides").is_empty() {
         let overrides = api::json::parse(given.text("overrides").as_bytes()).map_err(|e| e.message)?;
         api::patch::merge::merge(&mut out, &overrides);

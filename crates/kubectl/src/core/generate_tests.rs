@@ -31,7 +31,7 @@ fn data_of_config_maps_and_secrets() {
     let literals = ["a=1=2".to_string()];
     let files = [("f".to_string(), vec![0xff])];
     assert_eq!(text(&data("ConfigMap", "c", &literals, &files, "").unwrap()), r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"1=2"},"binaryData":{"f":"/w=="}}"#);
-    assert_eq!(text(&data("Secret", "s", &literals, &[], "").unwrap()), r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"a":"MT0y"},"type":"Opaque"}"#);
+    assert_eq!(text(&data("Secret", "s", &literals, &[], "").unwrap()), r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"a":"MT0y"}}"#);
     assert!(data("Secret", "s", &["x".to_string()], &[], "").is_err());
 }
 
@@ -40,7 +40,7 @@ fn pods_and_services() {
     let made = pod("p", &given("--image=busybox --restart=Never --env=A=b"), &["sleep".into(), "1".into()]).unwrap();
     assert_eq!(
         text(&made),
-        r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"run":"p"}},"spec":{"containers":[{"image":"busybox","name":"p","args":["sleep","1"],"env":[{"name":"A","value":"b"}]}],"restartPolicy":"Never"}}"#
+        r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"run":"p"}},"spec":{"containers":[{"image":"busybox","name":"p","args":["sleep","1"],"env":[{"name":"A","value":"b"}]}],"dnsPolicy":"ClusterFirst","restartPolicy":"Never"}}"#
     );
     let owner = deployment("web", &given("--image=nginx --port=80"), &[]).unwrap();
     let service = expose(&owner, &given("--type=NodePort --target-port=http")).unwrap();

@@ -123,6 +123,9 @@ pub fn revisions<'a>(owner: &Value, objects: &'a [Value]) -> Vec<(i64, &'a Value
 
 /// The table of `rollout history`.
 pub fn history(revisions: &[(i64, &Value)]) -> String {
+    if revisions.is_empty() {
+        return "No rollout history found.".to_string();
+    }
     let mut text = "REVISION\tCHANGE-CAUSE\n".to_string();
     for (number, object) in revisions {
         let cause = object.at("metadata").at("annotations").at(CAUSE).str();

@@ -30,6 +30,9 @@ pub fn describe(object: &Value, around: &Around) -> String {
         "Service" => workload::service(&mut out, object, around),
         "Deployment" => workload::deployment(&mut out, object, around),
         "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" | "Job" => workload::workload(&mut out, object),
+        "ConfigMap" => config_map(&mut out, object),
+        "Secret" => return secret(&mut out, object),
+        "Namespace" => return namespace(&mut out, object),
         _ => generic(&mut out, object),
     }
     events(&mut out, around);
@@ -177,6 +180,48 @@ fn events(out: &mut Out, around: &Around) {
         let message = event.at("message").str().trim().replace('\n', " ");
         out.line(0, &format!("  {}\t{}\t{when}\t{from}\t{message}", event.at("type").str(), event.at("reason").str()));
     }
+}
+
+fn config_map(out: &mut Out, object: &Value) {
+    let metadata = object.at("metadata");
+    out.field(0, "Name", metadata.at("name").str());
+    out.field(0, "Namespace", metadata.at("namespace").str());
+    out.labels(object);
+    for (title, field) in [("Data", "data"), ("BinaryData", "binaryData")] {
+        out.line(0, &format!("\n{title}\n===="));
+        let mut all: Vec<_> = object.at(field).members().collect();
+        all.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        for (key, value) in all {
+            match field {
+                "data" => out.line(0, &format!("{}:\n----\n{}\n", key.as_str(), value.str())),
+                _ => out.line(0, &format!("{}: {} bytes", key.as_str(), decoded_len(value.str()))),
+            }
+        }
+    }
+    out.line(0, "");
+}
+
+fn decoded_len(base64: &str) -> usize {
+    base64.trim_end_matches('=').len() * 3 / 4
+}
+
+fn secret(out: &mut Out, object: &Value) -> String {
+    let metadata = object.at("metadata");
+    out.field(0, "Name", metadata.at("name").str());
+    out.field(0, "Namespace", metadata.at("namespace").str());
+    out.labels(object);
+    out.line(0, &format!("\nType:\t{}\n\nData\n====", object.at("type").str()));
+    let mut all: Vec<_> = object.at("data").members().collect();
+    all.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+    all.into_iter().for_each(|(key, value)| out.field(0, key.as_str(), &format!("{} bytes", decoded_len(value.str()))));
+    tabbed(&out.text, 2)
+}
+
+fn namespace(out: &mut Out, object: &Value) -> String {
+    out.field(0, "Name", object.at("metadata").at("name").str());
+    out.labels(object);
+    out.field(0, "Status", object.at("status").at("phase").str());
+    tabbed(&out.text, 2)
 }
 
 /// Field by field: names in words, as upstream shows kinds that it does not know.

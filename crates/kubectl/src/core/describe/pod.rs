@@ -123,18 +123,25 @@ fn containers(out: &mut Out, depth: usize, title: &str, containers: &Value, stat
     for container in containers.items() {
         let name = container.at("name").str();
         let state = states.items().iter().find(|s| s.at("name").str() == name);
-        out.line(depth + 1, &format!("{name}:"));
-        container_basics(out, depth + 2, container, state);
+        named(out, depth, name);
+        let depth = 2;
+        container_basics(out, depth, container, state);
         if let Some(state) = state {
-            container_state(out, depth + 2, "State", state.at("state"));
+            container_state(out, depth, "State", state.at("state"));
             if state.at("lastState").as_map().is_some_and(|m| !m.is_empty()) {
-                container_state(out, depth + 2, "Last State", state.at("lastState"));
+                container_state(out, depth, "Last State", state.at("lastState"));
             }
-            out.field(depth + 2, "Ready", if state.at("ready").is_true() { "True" } else { "False" });
-            out.field(depth + 2, "Restart Count", &state.at("restartCount").int().to_string());
+            out.field(depth, "Ready", if state.at("ready").is_true() { "True" } else { "False" });
+            out.field(depth, "Restart Count", &state.at("restartCount").int().to_string());
         }
-        container_rest(out, depth + 2, container);
+        container_rest(out, depth, container);
     }
+}
+
+/// The name of a container or volume. Below a template upstream moves it by one space, and its fields not at all.
+fn named(out: &mut Out, depth: usize, name: &str) {
+    let more = if depth == 0 { "" } else { " " };
+    out.line(1, &format!("{more}{name}:"));
 }
 
 fn container_basics(out: &mut Out, depth: usize, container: &Value, state: Option<&Value>) {
@@ -297,8 +304,8 @@ fn volumes(out: &mut Out, depth: usize, volumes: &Value) {
     }
     out.line(depth, "Volumes:");
     for volume in volumes.items() {
-        out.line(depth + 1, &format!("{}:", volume.at("name").str()));
-        let depth = depth + 2;
+        named(out, depth, volume.at("name").str());
+        let depth = 2;
         let at = |kind: &str| volume.at(kind).clone();
         if volume.has("configMap") {
             out.field(depth, "Type", "ConfigMap (a volume populated by a ConfigMap)");

@@ -55,6 +55,9 @@ pub fn service(out: &mut Out, service: &Value, around: &Around) {
 
 /// The ready endpoints of a port: at most three, then how many more.
 fn endpoints(port: &str, around: &Around) -> String {
+    if around.related.is_empty() {
+        return "<none>".to_string();
+    }
     let mut all = Vec::new();
     for slice in &around.related {
         let found = slice.at("ports").items().iter().find(|p| p.at("name").str() == port);
@@ -103,6 +106,9 @@ pub fn deployment(out: &mut Out, object: &Value, around: &Around) {
         out.line(0, "  Type\tStatus\tReason");
         out.line(0, "  ----\t------\t------");
         conditions.iter().for_each(|c| out.line(0, &format!("  {} \t{}\t{}", c.at("type").str(), c.at("status").str(), c.at("reason").str())));
+    }
+    if around.related.is_empty() {
+        return;
     }
     let revision = |o: &Value| o.at("metadata").at("annotations").at(crate::core::rollout::REVISION).str().to_string();
     let of = |new: bool| {
