@@ -59,7 +59,8 @@ pub fn fill_create(object: &mut Value, r: &Resource, namespace: &str, birth: &Bi
 /// What no update can change goes back to the old value.
 pub fn keep_on_update(new: &mut Value, old: &Value, r: &Resource) {
     let was = old.at(f::metadata);
-    let changed = r.rules.generation.iter().any(|k| new.at(*k) != old.at(*k));
+    let annotated = r.kind == "Deployment" && new.at(f::metadata).at(f::annotations) != was.at(f::annotations);
+    let changed = annotated || r.rules.generation.iter().any(|k| new.at(*k) != old.at(*k));
     let m = new.entry(f::metadata);
     for key in [f::creationTimestamp, f::deletionTimestamp, f::deletionGracePeriodSeconds, f::selfLink, f::generation] {
         match was.get(key) {
@@ -117,9 +118,13 @@ fn labels_and_more(m: &Value, path: &Path, errs: &mut FieldErrors) {
     kinds::rules::validation::annotations(m.at(f::annotations), &path.child("annotations"), errs);
     owners(m.at(f::ownerReferences), &path.child("ownerReferences"), errs);
     let list = path.child("finalizers");
-    for v in m.at(f::finalizers).items() {
-        for e in format::is_qualified_name(v.str()) {
+    for (i, v) in m.at(f::finalizers).items().iter().enumerate() {
+        let wrong = format::is_qualified_name(v.str());
+        for e in &wrong {
             errs.invalid(&list, v, e);
+        }
+        if wrong.is_empty() && !v.str().contains('/') && !matches!(v.str(), "orphan" | "foregroundDeletion" | "kubernetes") {
+            errs.invalid(&list.index(i), v, "name is neither a standard finalizer name nor is it fully qualified");
         }
     }
     let has = |name: &str| m.at(f::finalizers).items().iter().any(|v| v.str() == name);
@@ -130,8 +135,8 @@ fn labels_and_more(m: &Value, path: &Path, errs: &mut FieldErrors) {
 
 fn owners(list: &Value, path: &Path, errs: &mut FieldErrors) {
     let mut controller: Option<String> = None;
-    for (i, o) in list.items().iter().enumerate() {
-        let at = path.index(i);
+    for o in list.items() {
+        let at = *path;
         if o.at(f::apiVersion).str().is_empty() {
             errs.invalid(&at.child("apiVersion"), "", "version must not be empty");
         }

@@ -144,7 +144,7 @@ async fn dispatch(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'stat
 async fn patch(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'static Resource, part: Part) -> Result<Outcome, Status> {
     let i = &call.info;
     let kind = PatchKind::of(call.header("content-type").unwrap_or_default()).ok_or_else(|| {
-        Status::failure(415, "UnsupportedMediaType", format!("the body of the request was in an unknown format - accepted media types include: {PATCH_TYPES}"))
+        Status { details: true, ..Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type") }
     })?;
     let force = call.query.get("force").is_some_and(|v| !matches!(v, "false" | "0"));
     let mut errs = FieldErrors::new();
@@ -190,7 +190,7 @@ fn check_options(call: &Call) -> Result<(), Status> {
     }
     let validation = call.query.text("fieldValidation");
     if !matches!(validation, "" | "Strict" | "Warn" | "Ignore") {
-        errs.not_supported(&root.child("fieldValidation"), validation, &["", "Ignore", "Warn", "Strict"]);
+        errs.not_supported(&root.child("fieldValidation"), validation, &["", "Ignore", "Strict", "Warn"]);
     }
     if errs.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", kind, "", &errs)) }
 }
@@ -227,6 +227,14 @@ fn delete_options(call: &Call) -> Result<DeleteOptions, Status> {
     }
     let media = negotiate::content_type(call.header("content-type")).map_err(|e| Status::failure(415, "UnsupportedMediaType", e))?;
     let ty = Type::named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions has no type"))?;
+    if media != Media::Protobuf
+        && let Ok(v) = encode::parse_body(&call.body, media, &mut Vec::new())
+    {
+        let (gv, kind) = (v.at(f::apiVersion).str(), v.at(f::kind).str());
+        if !kind.is_empty() && kind != "DeleteOptions" {
+            return Err(Status::bad_request(format!("no kind {kind:?} is registered for version {gv:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"")));
+        }
+    }
     let v = if media == Media::Protobuf {
         let raw = api::proto::open(&call.body).map(|(_, _, raw)| raw).unwrap_or(&call.body);
         api::proto::decode(raw, ty).map_err(Status::bad_request)?

@@ -45,7 +45,7 @@ impl DeleteOptions {
             errs.not_supported(&root.child("dryRun"), v.at(f::dryRun), &["All"]);
         }
         if !errs.is_empty() {
-            return Err(Status::invalid("", "DeleteOptions", "", &errs));
+            return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errs));
         }
         let propagation = match orphan {
             Value::Bool(true) => "Orphan".into(),
@@ -136,6 +136,7 @@ impl Registry {
         }
         // A namespace's own finalizers take the place of propagation.
         let want = match o.propagation.as_str() {
+            _ if r.kind == "Event" => None, // events are nobody's children
             "Orphan" => Some("orphan"),
             "" if default_orphan => Some("orphan"),
             "Foreground" => Some("foregroundDeletion"),
@@ -217,10 +218,10 @@ fn preconditions(r: &Resource, name: &str, live: &Value, o: &DeleteOptions) -> R
     let m = live.at(f::metadata);
     let (uid, version) = (m.at(f::uid).str(), m.at(f::resourceVersion).str());
     if !o.uid.is_empty() && o.uid != uid {
-        return Err(Status::conflict(&r.group, &r.plural, name, &format!("Precondition failed: UID in precondition: {}, UID in object meta: {uid}", o.uid)));
+        return Err(Status::conflict(&r.group, &r.kind, name, &format!("the UID in the precondition ({}) does not match the UID in record ({uid}). The object might have been deleted and then recreated", o.uid)));
     }
     if !o.resource_version.is_empty() && o.resource_version != version {
-        return Err(Status::conflict(&r.group, &r.plural, name, &format!("Precondition failed: ResourceVersion in precondition: {}, ResourceVersion in object meta: {version}", o.resource_version)));
+        return Err(Status::conflict(&r.group, &r.kind, name, &format!("the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({version}). The object might have been modified", o.resource_version)));
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ pub fn decode_body(body: &[u8], media: Media, want: (&str, &str), ty: &'static a
     if !matches!(object, Value::Map(_) | Value::Null) {
         let got = object.go_kind();
         let kind_error = format!("json: cannot unmarshal {got} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}");
-        return Err(Status::bad_request(format!("couldn't get version/kind; json parse error: {kind_error}")));
+        return Err(Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {kind_error} ({})", excerpt(body))));
     }
     let (v, k) = (object.at(f::apiVersion).str().to_string(), object.at(f::kind).str().to_string());
     check_gvk(&v, &k, want)?;
@@ -99,15 +99,19 @@ fn excerpt(body: &[u8]) -> String {
 
 fn check_gvk(v: &str, k: &str, want: (&str, &str)) -> Result<(), Status> {
     let (api_version, kind) = want;
-    if !v.is_empty() && v != api_version {
+    let (v, k) = (if v.is_empty() { api_version } else { v }, if k.is_empty() { kind } else { k });
+    if (v, k) == (api_version, kind) {
+        return Ok(());
+    }
+    let version = v.rsplit('/').next().unwrap_or(v);
+    let (group, bare) = v.split_once('/').unwrap_or(("", v));
+    if api::schema::Type::of_kind(group, bare, k).is_none() {
+        return Err(Status::bad_request(format!("{k} in version {version:?} cannot be handled as a {kind}: no kind {k:?} is registered for version {v:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"")));
+    }
+    if k == kind {
         return Err(Status::bad_request(format!("the API version in the data ({v}) does not match the expected API version ({api_version})")));
     }
-    if !k.is_empty() && k != kind {
-        let gv = |text: &str| text.split_once('/').map_or(("".to_string(), text.to_string()), |(g, v)| (g.to_string(), v.to_string()));
-        let _ = gv;
-        return Err(Status::bad_request(format!("{k} in version {:?} cannot be handled as a {kind}: converting (v1.{k}) to (core.{kind}): unknown conversion", api_version.rsplit('/').next().unwrap_or_default())));
-    }
-    Ok(())
+    Err(Status::bad_request(format!("{k} in version {version:?} cannot be handled as a {kind}: the object provided is of another kind")))
 }
 
 // === answers ===
@@ -274,7 +278,11 @@ pub fn partial(v: &Value) -> Value {
 
 /// A table's row.
 pub fn row(r: &'static Resource, v: &Value, bytes: &Bytes, now: i64, include: Include) -> Value {
-    let cells = (r.rules.cells)(v, now);
+    let mut cells = (r.rules.cells)(v, now);
+    // Columns of the type `date` show the time itself.
+    for (cell, _) in cells.iter_mut().zip(&r.columns).filter(|(_, c)| c.ty == "date") {
+        *cell = v.at(f::metadata).at(f::creationTimestamp).clone();
+    }
     let mut row = object([("cells", Value::List(cells))]);
     match include {
         Include::None => row.set("object", Value::Null),

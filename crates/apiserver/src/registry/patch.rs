@@ -48,7 +48,7 @@ impl Registry {
         let mut duplicates = Vec::new();
         let media = if kind == PatchKind::Apply { Media::Yaml } else { Media::Json };
         let patch = encode::parse_body(body, media, &mut duplicates).map_err(|e| match kind {
-            PatchKind::Apply => Status::bad_request(format!("error decoding YAML: {e}")),
+            PatchKind::Apply => Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: {e}")),
             PatchKind::Json => Status::bad_request(format!("error decoding patch: {e}")),
             _ => Status::bad_request(e),
         })?;
@@ -73,10 +73,14 @@ impl Registry {
             }
             let mut notes = Notes::default();
             check_kind(&new, r, &api_version)?;
-            decode::decode(&mut new, r.ty, &mut notes).map_err(|e| invalid_patch(r, &e))?;
+            let shown = match kind {
+                PatchKind::Strategic => api::patch::go_plain(&patch),
+                _ => api::json::to_string(&new),
+            };
+            decode::decode(&mut new, r.ty, &mut notes).map_err(|e| invalid_patch(&shown, &e))?;
             let mut strict = duplicates.clone();
             strict.append(&mut notes.strict);
-            complain(cx, &strict, |e| invalid_patch(r, &e))?;
+            complain(cx, &strict, |e| invalid_patch(&shown, &e))?;
             new.remove(f::kind);
             new.remove(f::apiVersion);
             check_identity(r, namespace, name, live, at.revision, &mut new)?;
@@ -89,8 +93,9 @@ impl Registry {
 
     #[allow(clippy::too_many_arguments, reason = "a request's own parameters")]
     async fn apply(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, name: &str, part: Part, config: Value, force: bool) -> Result<Outcome, Status> {
+        let config = if config.is_null() { Value::object() } else { config };
         if config.as_map().is_none() {
-            return Err(Status::bad_request(format!("error decoding YAML: json: cannot unmarshal {} into Go value of type map[string]interface {{}}", config.go_kind())));
+            return Err(Status::bad_request(format!("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}", config.go_kind())));
         }
         let api_version = r.api_version();
         check_apply(&config, r, &api_version, namespace, name)?;
@@ -111,7 +116,7 @@ impl Registry {
             empty.entry(f::metadata).make_map();
             let now = self.now();
             let w = Writer { manager: &cx.field_manager, api_version: &api_version, subresource: part.name(), now: &now, reset: &reset };
-            let mut object = api::apply::apply(&empty, &config, r.ty, force, w).map_err(|e| apply_failed(e, r, namespace, name))?;
+            let mut object = api::apply::apply(&empty, &config, r.ty, force, w).map_err(|e| apply_failed(e, r, &config))?;
             normalize(&mut object, r)?;
             object.entry(f::metadata).set(f::name, name);
             if r.namespaced {
@@ -126,7 +131,7 @@ impl Registry {
             let w = Writer { manager: &cx.field_manager, api_version: &api_version, subresource: part.name(), now: &now, reset: &reset };
             let mut config = config.clone();
             let given = config.get_mut(f::metadata).and_then(|m| m.remove(f::resourceVersion));
-            let mut new = api::apply::apply(live, &config, r.ty, force, w).map_err(|e| apply_failed(e, r, namespace, name))?;
+            let mut new = api::apply::apply(live, &config, r.ty, force, w).map_err(|e| apply_failed(e, r, &config))?;
             if let Some(v) = given {
                 new.entry(f::metadata).set(f::resourceVersion, v);
             }
@@ -161,18 +166,18 @@ pub(crate) fn complain(cx: &mut Context, strict: &[String], error: impl FnOnce(S
 
 fn refused(e: PatchError) -> Status {
     match e {
-        PatchError::Malformed(m) => Status::bad_request(m),
+        PatchError::Malformed(m) => Status::bad_request(format!("error decoding patch: {m}")),
         PatchError::TooLarge(m) => Status::failure(413, "RequestEntityTooLarge", m),
-        PatchError::Failed(_) => Status::failure(422, "Invalid", "the server rejected our request due to an error in our request"),
+        PatchError::Failed(_) => Status { details: true, ..Status::failure(422, "Invalid", "the server rejected our request due to an error in our request") },
     }
 }
 
 /// A patched object that is no object of its kind.
-fn invalid_patch(r: &Resource, why: &str) -> Status {
+fn invalid_patch(shown: &str, why: &str) -> Status {
     let mut errs = FieldErrors::new();
     let root = api::errors::Path::Root;
-    errs.invalid(&root.child("patch"), "", why);
-    Status::invalid(&r.group, &r.kind, "", &errs)
+    errs.invalid(&root.child("patch"), shown, why);
+    Status::invalid("", "", "", &errs)
 }
 
 fn check_kind(new: &Value, r: &Resource, api_version: &str) -> Result<(), Status> {
@@ -196,17 +201,13 @@ fn check_identity(r: &Resource, namespace: &str, name: &str, live: &Value, at: u
     let uid = m.get(f::uid).map(Value::str).unwrap_or_default();
     let live_uid = live.at(f::metadata).at(f::uid).str();
     if !uid.is_empty() && uid != live_uid {
-        return Err(Status::conflict(&r.group, &r.plural, name, &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {live_uid}")));
+        return Err(super::write::uid_conflict(r, namespace, name, uid, live_uid));
     }
     super::write::check_place(r, namespace, name, new)
 }
 
 fn check_apply(config: &Value, r: &Resource, api_version: &str, namespace: &str, name: &str) -> Result<(), Status> {
     let (v, k) = (config.at(f::apiVersion).str(), config.at(f::kind).str());
-    if v.is_empty() || k.is_empty() {
-        let what = if k.is_empty() { "Object 'Kind' is missing" } else { "Object 'apiVersion' is missing" };
-        return Err(Status::bad_request(format!("error decoding YAML: {what} in '{config}'")));
-    }
     if v != api_version || k != r.kind {
         return Err(Status::bad_request(format!("invalid object type: {}, Kind={k}", gv(v))));
     }
@@ -229,12 +230,13 @@ fn gv(v: &str) -> String {
     if v.contains('/') { v.to_string() } else { format!("/{v}") }
 }
 
-fn apply_failed(e: ApplyError, r: &Resource, namespace: &str, name: &str) -> Status {
+fn apply_failed(e: ApplyError, r: &Resource, config: &Value) -> Status {
     match e {
         ApplyError::Type(why) if why.starts_with("failed to merge") => Status::unclassified(why),
         ApplyError::Type(why) => {
             let gv = if r.group.is_empty() { format!("/{}", r.version) } else { r.api_version() };
-            Status::unclassified(format!("failed to create typed patch object ({namespace}/{name}; {gv}, Kind={}): {why}", r.kind))
+            let m = config.at(f::metadata);
+            Status::unclassified(format!("failed to create typed patch object ({}/{}; {gv}, Kind={}): {why}", m.at(f::namespace).str(), m.at(f::name).str(), r.kind))
         }
         ApplyError::Conflicts(found) => {
             let n = found.len();

@@ -48,7 +48,11 @@ impl ListOptions {
         for (key, ..) in &fields.terms {
             let known = matches!(key.as_str(), "metadata.name" | "metadata.namespace") || r.selectable.iter().any(|s| s == key);
             if !known {
-                return Err(Status::bad_request(format!("Unable to find {:?} that match label selector {:?}, field selector {:?}: field label not supported: {key}", format!("{}, Resource={}", gv(r), r.plural), query.text("labelSelector"), query.text("fieldSelector"))));
+                return Err(Status::bad_request(match (r.selectable.is_empty(), r.plural.as_str()) {
+                    (true, _) => format!("{key:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+                    (_, "resourceslices") => format!("field label not supported for {}, Kind={}: {key}", r.api_version(), r.kind),
+                    _ => format!("field label not supported: {key}"),
+                }));
             }
         }
         let o = ListOptions {
@@ -107,10 +111,6 @@ impl ListOptions {
     pub fn selects_all(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
     }
-}
-
-fn gv(r: &Resource) -> String {
-    if r.group.is_empty() { format!("/{}", r.version) } else { format!("{}/{}", r.group, r.version) }
 }
 
 fn field<'a>(o: &'a Object, r: &Resource, key: &str) -> &'a str {

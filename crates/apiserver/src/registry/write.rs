@@ -77,6 +77,9 @@ impl Registry {
     /// CREATE.
     pub async fn create(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, mut object: Value) -> Result<Outcome, Status> {
         check_place(r, namespace, "", &mut object)?;
+        if !object.at(f::metadata).at(f::resourceVersion).is_zero() {
+            return Err(Status::unclassified("resourceVersion should not be set on objects to be created"));
+        }
         (r.rules.defaults)(&mut object);
         self.own(cx, r, &Value::Null, &mut object, true, Part::Main);
         self.create_owned(cx, r, namespace, object).await
@@ -187,7 +190,7 @@ impl Registry {
                 let uid = sent.at(f::metadata).at(f::uid).str();
                 let live_uid = live.at(f::metadata).at(f::uid).str();
                 if !uid.is_empty() && uid != live_uid {
-                    return Err(Status::conflict(&r.group, &r.plural, name, &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {live_uid}")));
+                    return Err(uid_conflict(r, namespace, name, uid, live_uid));
                 }
                 match version {
                     None if !r.policy.unconditional_update && part == Part::Main => {
@@ -285,6 +288,8 @@ impl Registry {
         if cx.dry_run {
             return Ok(Outcome::Object(r, with_revision(&text, rv_at, at.revision), 200));
         }
+        // Who takes the last finalizer away gets the object as it would have become.
+        let last = finished.then(|| with_revision(&text, rv_at, at.revision));
         let first = if finished { Change::delete(key.clone()) } else { self.put(r, key.to_string(), text, rv_at) };
         let mut changes = vec![first];
         changes.append(&mut extra);
@@ -292,7 +297,7 @@ impl Registry {
         expect.extend(changes[1..].iter().filter(|c| matches!(c, Change::Put { .. })).map(|c| Expectation { key: c.key().clone(), state: Expected::Absent }));
         let commit = Commit { expect, changes, durability, meta: self.meta(cx, Some(at.revision)) };
         match self.commit(commit).await {
-            Ok(bytes) => Ok(Outcome::Object(r, bytes, 200)),
+            Ok(bytes) => Ok(Outcome::Object(r, last.unwrap_or(bytes), 200)),
             Err(CommitError::Conflict { key: k, current }) if *k == *key => Err(Failure::Raced(current)),
             Err(e) => Err(commit_failed(e).into()),
         }
@@ -389,6 +394,13 @@ fn durability(r: &Resource, old: Option<&Value>, new: Option<&Value>) -> store::
         _ => false,
     };
     if cheap { store::Durability::Cheap } else { store::Durability::Durable }
+}
+
+/// The object is another one than the client thinks.
+pub(crate) fn uid_conflict(r: &Resource, namespace: &str, name: &str, uid: &str, live: &str) -> Status {
+    let key = r.key(namespace, name);
+    let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {live}");
+    Status::conflict(&r.group, &r.plural, name, &why)
 }
 
 /// A failed commit as a status.
