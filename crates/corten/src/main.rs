@@ -5,6 +5,7 @@
 
 mod apiserver;
 mod cli;
+mod etcd_store;
 mod flags;
 mod paths;
 mod pki;
