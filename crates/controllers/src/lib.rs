@@ -16,6 +16,7 @@ mod namespace;
 mod nodes;
 mod replicaset;
 pub mod views;
+mod workloads;
 
 use crate::core::nodes::Ranges;
 use client::{Client, Controller, Informer, Recorder, Resource, Running, Selection, View, discover, resources, run as start};
@@ -115,7 +116,37 @@ pub fn run(env: &Env, clients: Clients, options: Options) -> Result<Handle, Stri
     let sources = endpoints::Sources { services, pods: pods.clone(), nodes: node_informer, slices, endpoints: old_endpoints };
     s.start(endpoints::Slices(sources.clone()));
     s.start(endpoints::OldEndpoints(sources.clone()));
+    let revisions: Informer<Revision> = s.inform(&resources::CONTROLLERREVISIONS);
+    revisions.index(replicaset::BY_OWNER, replicaset::owner_values);
+    let (daemons, stateful, jobs) = (s.inform(&resources::DAEMONSETS), s.inform(&resources::STATEFULSETS), s.inform(&resources::JOBS));
+    let (claims, budgets) = (s.inform(&resources::PERSISTENTVOLUMECLAIMS), s.inform(&resources::PODDISRUPTIONBUDGETS));
+    s.start(workloads::DaemonSets {
+        sets: Informer::clone(&daemons),
+        pods: pods.clone(),
+        nodes: sources.nodes.clone(),
+        revisions: revisions.clone(),
+    });
+    s.start(workloads::StatefulSets {
+        sets: Informer::clone(&stateful),
+        pods: pods.clone(),
+        revisions: revisions.clone(),
+        claims: Informer::clone(&claims),
+    });
+    s.start(workloads::Jobs { jobs: Informer::clone(&jobs), pods: pods.clone() });
+    s.start(workloads::Budgets {
+        budgets: Informer::clone(&budgets),
+        pods: pods.clone(),
+        replica_sets: sets.clone(),
+        replication: replication.clone(),
+        stateful_sets: stateful.clone(),
+    });
 
+    s.run(&revisions);
+    s.run(&daemons);
+    s.run(&stateful);
+    s.run(&jobs);
+    s.run(&claims);
+    s.run(&budgets);
     s.run(&pods);
     s.run(&sets);
     s.run(&replication);

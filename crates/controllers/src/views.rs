@@ -385,6 +385,10 @@ pub struct JobSpec {
     pub suspend: bool,
     pub pod_replacement_policy: Option<String>,
     pub managed_by: Option<String>,
+    pub pod_failure_policy: Option<Value>,
+    pub success_policy: Option<Value>,
+    pub backoff_limit_per_index: Option<Value>,
+    pub max_failed_indexes: Option<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
