@@ -5,9 +5,13 @@
 
 mod apiserver;
 mod cli;
+<<<<<<< HEAD
+mod etcd_store;
+=======
 mod cluster;
 mod control;
 mod daemon;
+>>>>>>> main
 mod flags;
 mod images;
 mod lifecycle;
