@@ -23,5 +23,17 @@ pub mod value;
 pub mod yaml;
 
 pub use names::{Key, Name, f};
+
 pub use status::Status;
 pub use value::{Map, Value};
+
+/// A document in either language: JSON where it is JSON, else YAML.
+pub fn yaml_or_json(body: &[u8]) -> Result<Value, String> {
+    match json::parse(body) {
+        Ok(v) => Ok(v),
+        Err(e) => match std::str::from_utf8(body) {
+            Ok(text) => yaml::parse(text).map_err(|_| e.message),
+            Err(_) => Err(e.message),
+        },
+    }
+}

@@ -57,6 +57,18 @@ struct Connection {
     streams: AtomicUsize,
 }
 
+/// A connection on which the caller writes the request head.
+pub struct Dialed {
+    /// The connection.
+    pub io: Box<dyn Io>,
+    /// `Host` header.
+    pub host: String,
+    /// What stands before every path.
+    pub base_path: String,
+    /// More headers that every request must have.
+    pub headers: Vec<(String, String)>,
+}
+
 /// A request's or watch's place on a connection.
 struct Stream(Arc<Connection>);
 
@@ -202,6 +214,17 @@ impl Https {
             }
         };
         Ok((response.map_err(|e| broken(&what, e))?, stream))
+    }
+
+    /// A fresh HTTP/1.1 connection, for protocols that write their own request head (remote commands, port forwarding).
+    pub async fn connect(&self) -> Result<Dialed, Error> {
+        let (io, _) = self.dial(self.0.tls_http1.as_ref()).await?;
+        let head = self.prepare(http::Request::new(Bytes::new()), false)?;
+        let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_string();
+        let host = head.headers().get(http::header::HOST).map(text).unwrap_or_default();
+        let token = head.headers().get(http::header::AUTHORIZATION).map(text);
+        let headers = token.map(|token| ("Authorization".to_string(), token)).into_iter().collect();
+        Ok(Dialed { io, host, base_path: self.0.base_path.clone(), headers })
     }
 
     /// Sends a request on an HTTP/1.1 connection of its own and hands over the connection if the server switches protocols.

@@ -16,6 +16,7 @@
 
 mod client;
 mod core;
+mod discovery;
 mod error;
 mod events;
 #[cfg(any(test, feature = "testing"))]
@@ -31,8 +32,9 @@ mod view;
 
 pub use client::{At, Client, DeleteOptions, PatchKind, Propagation, decode};
 pub use core::queue::Queue;
+pub use discovery::{Served, discover};
 pub use error::{Error, Reason, StatusError};
-pub use https::{Https, Io, parse_event, parse_list};
+pub use https::{Dialed, Https, Io, parse_event, parse_list};
 pub use events::{Event, Recorder, Regarding};
 pub use informer::{Change, Informer, Selection};
 pub use kubeconfig::Config;

@@ -36,6 +36,11 @@ pub trait Controller: Send + Sync + 'static {
     fn routes(&self, routes: &mut Routes<Self::Key>);
     /// Reads caches; nothing else.
     fn gather(&self, key: &Self::Key) -> Self::World;
+    /// Adds to a world what no cache holds, by asking the server.
+    fn refine<'a>(&'a self, client: &'a Client, key: &'a Self::Key, world: Self::World) -> BoxFuture<'a, Result<Self::World, Error>> {
+        let _ = (client, key);
+        Box::pin(async move { Ok(world) })
+    }
     /// Decides; pure and total.
     fn plan(&self, key: &Self::Key, world: &Self::World, now: WallTime) -> Plan;
 }
@@ -135,6 +140,13 @@ pub enum Op {
         options: DeleteOptions,
         /// Tell it.
         announce: Option<Announce>,
+    },
+    /// Deletes all objects of a resource in a namespace.
+    DeleteAll {
+        /// The resource.
+        resource: Resource,
+        /// The namespace.
+        namespace: String,
     },
     /// Posts to a subresource.
     Post {
@@ -382,9 +394,10 @@ impl<C: Controller> Runner<C> {
     }
 
     async fn once(&self, key: C::Key) {
-        let plan = {
-            let world = self.controller.gather(&key);
-            self.controller.plan(&key, &world, self.env.wall())
+        let world = self.controller.gather(&key);
+        let plan = match self.controller.refine(&self.client, &key, world).await {
+            Ok(world) => self.controller.plan(&key, &world, self.env.wall()),
+            Err(error) => Plan { retry: Some(error.to_string()), ..Plan::default() },
         };
         self.shared.counters.runs.fetch_add(1, Ordering::Relaxed);
         let (wrote, mut failure) = self.apply(plan.ops).await;
@@ -475,6 +488,10 @@ impl<C: Controller> Runner<C> {
             Op::Put { target, subresource, object } => {
                 let bytes = self.client.update(target.at(), Some(subresource), object).await?;
                 Ok(written(&target.resource, &bytes))
+            }
+            Op::DeleteAll { resource, namespace } => {
+                self.client.delete_collection(resource, namespace, None).await?;
+                Ok(None)
             }
             Op::Post { target, subresource, object } => {
                 self.client.post(target.at(), subresource, object).await?;

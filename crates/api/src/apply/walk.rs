@@ -350,8 +350,8 @@ fn check(value: &Value, at: Place, path: &mut String, out: &mut Vec<String>) {
             }
         }
         (Ty::List(_), Value::List(items)) => check_items(items, at, path, out),
-        (Ty::Object(_) | Ty::Map(_), other) => out.push(format!("{path}: expected map, got {}", go_value(other))),
-        (Ty::List(_), other) => out.push(format!("{path}: expected list, got {}", go_value(other))),
+        (Ty::Object(_) | Ty::Map(_), other) => out.push(format!("{path}: expected map, got &{{{}}}", crate::patch::go_plain(other))),
+        (Ty::List(_), other) => out.push(format!("{path}: expected list, got &{{{}}}", crate::patch::go_plain(other))),
         (Ty::Scalar(s), v) => {
             let want = match s {
                 Leaf::String | Leaf::Bytes | Leaf::Time | Leaf::MicroTime | Leaf::Duration if !matches!(v, Value::Str(_)) => "string",

@@ -6,4 +6,4 @@ pub mod strategic;
 
 pub use json_patch::{PatchError, json_patch};
 pub use merge::{create_merge, merge};
-pub use strategic::strategic;
+pub use strategic::{go_plain, strategic};

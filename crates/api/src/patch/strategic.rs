@@ -270,7 +270,8 @@ fn go_map(map: &Map) -> String {
     format!("map[{}]", parts.join(" "))
 }
 
-fn go_plain(v: &Value) -> String {
+/// Go's `%v` of a decoded value.
+pub fn go_plain(v: &Value) -> String {
     match v {
         Value::Null => "<nil>".into(),
         Value::Str(s) => s.to_string(),

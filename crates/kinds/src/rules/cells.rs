@@ -424,7 +424,7 @@ fn shorten(all: Vec<String>, max: usize) -> Value {
 /// EndpointSlice.
 pub fn endpoint_slice(e: &Value, now: i64) -> Vec<Value> {
     let unset = |text: String| if text.is_empty() { Value::from("<unset>") } else { text.into() };
-    let ports: Vec<String> = e.at(f::ports).items().iter().map(|p| p.at(f::port).as_int().map_or("*".into(), |n| n.to_string())).collect();
+    let ports: Vec<String> = e.at(f::ports).items().iter().map(|p| p.at(f::port).as_int().map_or("any".into(), |n| n.to_string())).collect();
     let addresses: Vec<String> = e.at(f::endpoints).items().iter().flat_map(|p| p.at(f::addresses).items()).map(|a| a.str().to_string()).collect();
     let cut = |all: Vec<String>| {
         let more = all.len().saturating_sub(3);

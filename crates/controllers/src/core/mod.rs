@@ -1,0 +1,20 @@
+//! The pure part: one plan per controller. Values in, values out.
+
+pub mod daemonset;
+pub mod deployment;
+pub mod disruption;
+pub mod endpoints;
+pub mod garbage;
+pub mod hash;
+pub mod job;
+pub mod namespace;
+pub mod nodes;
+pub mod pods;
+pub mod replicaset;
+pub mod revisions;
+pub mod statefulset;
+
+#[cfg(test)]
+pub mod fixtures;
+#[cfg(test)]
+mod tests;

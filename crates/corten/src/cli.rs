@@ -1,0 +1,141 @@
+//! The commands.
+
+use crate::lifecycle::{self, Place, Up};
+use crate::paths::{self, Paths};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Kubernetes, whole, in one binary.
+#[derive(Parser)]
+#[command(name = "corten", version, about = "Kubernetes, whole, in one binary", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a cluster on this machine, or take up the one that is there
+    Up(Up),
+    /// Say how the cluster is
+    Status(Place),
+    /// End the cluster's process; its pods keep running
+    Down(Place),
+    /// Remove the cluster: objects, pods, volumes, networks, rules, files
+    Reset {
+        #[command(flatten)]
+        place: Place,
+        /// Where the key that encrypts secrets at rest is kept
+        #[arg(long, value_name = "DIR", default_value = paths::KEY_DIR)]
+        key_dir: PathBuf,
+        /// Yes, remove it all
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Images of the nodes on this machine
+    #[command(subcommand)]
+    Image(Image),
+    /// The command line of Kubernetes (also when this binary is called `kubectl`)
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// kubectl's arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the API server alone, with upstream's flags
+    #[command(disable_help_flag = true)]
+    Apiserver {
+        /// Upstream's flags (`--help` lists those that act)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run one more node of a cluster on this machine (started by `up --nodes`)
+    #[command(hide = true)]
+    Node {
+        #[arg(long)]
+        data_dir: PathBuf,
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        number: u8,
+        #[arg(long)]
+        netns: PathBuf,
+        #[arg(long)]
+        kubeconfig: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum Image {
+    /// Load the images of an archive (`docker save` or OCI layout) into every node of the cluster
+    Load {
+        /// The archive, or a directory with an OCI layout
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+        /// Name for an image that has none
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+/// Runs a command line.
+pub fn run(args: &[String]) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(1));
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CORTEN_LOG").unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+    let result = match cli.command {
+        Command::Up(o) => lifecycle::up(o),
+        Command::Status(place) => lifecycle::status(&place),
+        Command::Down(place) => lifecycle::down(&place),
+        Command::Reset { place, key_dir, yes } => lifecycle::reset(&place, &key_dir, yes),
+        Command::Image(Image::Load { file, place, name }) => crate::images::load(&place, &file, name.as_deref()),
+        Command::Kubectl { args } => return kubectl::main(args),
+        Command::Apiserver { args } if args.iter().any(|a| a == "--help" || a == "-h") => {
+            print!("{}", crate::apiserver::SPEC.help());
+            Ok(())
+        }
+        Command::Apiserver { args } => block_on(crate::apiserver::run(&args)),
+        Command::Node { data_dir, name, number, netns, kubeconfig } => {
+            let join = crate::node::Join { paths: Paths::new(data_dir), name, number, netns, kubeconfig };
+            join.enter().and_then(|()| block_on(join.run()))
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("corten: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a future on a runtime of its own.
+pub fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("start the threads: {e}"))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub async fn until_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return std::future::pending().await };
+    tokio::select! {
+        biased;
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

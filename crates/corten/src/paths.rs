@@ -1,0 +1,62 @@
+//! Where a cluster keeps its files.
+//!
+//! ```text
+//! <data-dir>/cluster.json     the cluster's id, ranges, ports (written once, by rename)
+//! <data-dir>/pki/             certificate authority, certificates, keys (0600)
+//! <data-dir>/store/           the log
+//! <data-dir>/nodes/<name>/    a node's runtime, kubelet and network state
+//! <data-dir>/corten.pid, corten.log
+//! ```
+//! The key that encrypts secrets at rest lies outside: `<key-dir>/<cluster id>.key`.
+
+use std::path::{Path, PathBuf};
+
+/// The default data directory.
+pub const DATA_DIR: &str = "/var/lib/corten";
+/// Where encryption keys are kept, apart from the data that they protect.
+pub const KEY_DIR: &str = "/etc/corten/keys";
+
+/// A cluster's files.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The data directory.
+    pub data: PathBuf,
+}
+
+impl Paths {
+    /// Those below a directory.
+    pub fn new(data: impl Into<PathBuf>) -> Paths {
+        Paths { data: data.into() }
+    }
+    /// The log store.
+    pub fn store(&self) -> PathBuf {
+        self.data.join("store")
+    }
+    /// Certificates and keys.
+    pub fn pki(&self) -> PathBuf {
+        self.data.join("pki")
+    }
+    /// A node's state.
+    pub fn node(&self, name: &str) -> PathBuf {
+        self.data.join("nodes").join(name)
+    }
+}
+
+/// Writes a file whole or not at all, readable by its owner only if `secret`.
+pub fn write(path: &Path, bytes: &[u8], secret: bool) -> Result<(), String> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let fail = |e: std::io::Error| format!("write {}: {e}", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(fail)?;
+    }
+    let temporary = path.with_extension("tmp");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(if secret { 0o600 } else { 0o644 }).open(&temporary).map_err(fail)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+    std::fs::rename(&temporary, path).map_err(fail)
+}
+
+/// Reads a file as text.
+pub fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|e| format!("read {}: {e}", path.display()))
+}
