@@ -138,7 +138,7 @@ pub async fn controller_manager(flags: Flags) -> Result<(), String> {
     let (config, client) = connect(&env, &flags)?;
     let root_ca = match flags.path("root-ca-file") {
         Some(p) => paths::read(&p)?,
-        None => config.authority_pem(),
+        None => config.authorities.as_ref().map(|a| String::from_utf8_lossy(a).into_owned()).unwrap_or_default(),
     };
     let pod_range = flags.get("cluster-cidr").unwrap_or("10.244.0.0/16").to_string();
     let acting = client.clone();

@@ -110,7 +110,7 @@ pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started,
 
 /// A runtime behind a socket.
 pub async fn connect_runtime(endpoint: &str) -> Result<Arc<dyn wire::Cri>, String> {
-    let cri = kubelet::grpc::connect(endpoint).await.map_err(|e| format!("container runtime at {endpoint}: {e}"))?;
+    let cri = kubelet::remote::Remote::connect(endpoint).await.map_err(|e| format!("container runtime at {endpoint}: {e}"))?;
     Ok(cri)
 }
 
