@@ -5,13 +5,10 @@
 
 mod apiserver;
 mod cli;
-<<<<<<< HEAD
-mod etcd_store;
-=======
 mod cluster;
 mod control;
 mod daemon;
->>>>>>> main
+mod etcd_store;
 mod flags;
 mod images;
 mod lifecycle;

@@ -2,7 +2,7 @@
 
 use crate::Ctx;
 use crate::core::merge::{LAST_APPLIED, three_way, with_memory};
-use crate::core::printer::{self, Form};
+use crate::core::printer;
 use crate::failure::{Failure, Outcome};
 use crate::files::{Target, file_targets};
 use crate::out;
@@ -68,7 +68,7 @@ pub fn report(ctx: &Ctx, target: &Target, object: &Value, done: &str, dry: DryRu
         out::line(&format!("{} {done}{}", target.label(), dry.note()));
         return Ok(());
     }
-    let form = Form::parse(text, false).map_err(Failure::error)?;
+    let form = out::form(text, false)?;
     let mut object = object.clone();
     if !ctx.given.on("show-managed-fields") {
         printer::tidy(&mut object);
