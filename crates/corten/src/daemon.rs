@@ -134,6 +134,7 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     scheduler::run(env, Client::new(Arc::new(Local::new(server.clone(), user))), scheduler::Options::default());
     let user = User { name: "system:corten:dns".into(), groups: vec!["system:masters".into()], ..User::default() };
     let publisher = Client::new(Arc::new(Local::new(server.clone(), user)));
+    env.spawn("node grants", network::grant(env.clone(), publisher.clone()));
     env.spawn("dns publisher", dns::publish(env.clone(), publisher, IpAddr::V4(cluster.service_address(10))));
     Ok(())
 }

@@ -75,7 +75,7 @@ fn two_nodes() {
     b.ns.serve("node2", 99);
     assert_eq!(a.pod.tcp("192.168.7.2:99").unwrap(), "node2 192.168.7.1", "leaving the cluster is masqueraded");
     let rules = a.ns.sh("nft list chain ip filter FORWARD");
-    assert_eq!(rules.matches("comment \"corten-0c0ffee3\"").count(), 2, "{rules}");
+    assert_eq!(rules.matches("comment \"corten-0c0ffee3 10.244.0.0/16\"").count(), 2, "{rules}");
 
     assert!(a.overlay.apply(&peers("n1", objects[..1].iter())).unwrap());
     assert!(!a.ns.sh("ip route; ip neigh; bridge fdb show").contains("10.244.2."), "the node that left is forgotten");
