@@ -6,6 +6,7 @@
 mod apiserver;
 mod cli;
 mod cluster;
+mod components;
 mod control;
 mod daemon;
 mod etcd_store;
