@@ -58,7 +58,7 @@ const WRITE: &[Flag] = &[
     flag("dry-run", Optional("unchanged"), "none", "none, client or server"),
     flag("field-manager", Text, "", "Name under which the fields are managed"),
 ];
-const VALIDATE: &[Flag] = &[flag("validate", Optional("strict"), "", "strict, warn or ignore unknown and duplicate fields")];
+const VALIDATE: &[Flag] = &[flag("validate", Optional("strict"), "strict", "strict, warn or ignore unknown and duplicate fields")];
 const SAVE: &[Flag] = &[flag("save-config", Bool, "", "Remember the manifest for a later apply")];
 const TIMEOUT: &[Flag] = &[flag("timeout", Text, "0s", "How long to wait; 0 is for ever (a week)")];
 const CONTAINER: &[Flag] = &[short("container", 'c', Text, "", "Container of the pod")];

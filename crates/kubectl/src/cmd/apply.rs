@@ -141,7 +141,7 @@ async fn client_side(ctx: &Ctx, target: &Target, source: &str, dry: DryRun) -> O
         Err(failure) => return Err(failure.while_doing(&format!("error when retrieving current configuration of {source:?}"))),
     };
     let memory = current.at("metadata").at("annotations").at(LAST_APPLIED).str().to_string();
-    if memory.is_empty() {
+    if memory.is_empty() && dry != DryRun::Client {
         eprintln!(
             "Warning: resource {}/{} is missing the {LAST_APPLIED} annotation which is required by kubectl apply. kubectl apply should only be used on resources created declaratively by either kubectl create --save-config or kubectl apply. The missing annotation will be patched automatically.",
             target.resource.plural, target.name
