@@ -133,16 +133,9 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     let options = controllers::Options { root_ca: authority.cert.clone(), pod_range: cluster.pod_range.clone(), ..controllers::Options::default() };
     controllers::run(env, clients, options).map(drop)?;
     let user = User { name: "system:kube-scheduler".into(), ..User::default() };
-<<<<<<< HEAD
-    scheduler::run(env, Client::new(Arc::new(Local::new(server.clone(), user))), scheduler::Options::default());
-    let user = User { name: "system:corten:dns".into(), groups: vec!["system:masters".into()], ..User::default() };
-    let publisher = Client::new(Arc::new(Local::new(server.clone(), user)));
-    env.spawn("node grants", network::grant(env.clone(), publisher.clone()));
-=======
     scheduler::run(env, &Client::new(Arc::new(Local::new(server.clone(), user)), "kube-scheduler"), scheduler::Options::default());
     let user = User { name: "system:corten:dns".into(), ..User::default() };
     let publisher = Client::new(Arc::new(Local::new(server.clone(), user)), "corten-dns");
->>>>>>> main
     env.spawn("dns publisher", dns::publish(env.clone(), publisher, IpAddr::V4(cluster.service_address(10))));
     Ok(())
 }
