@@ -13,8 +13,7 @@
 //! 5. [`reset`]`(cluster_id, cni_dir)` removes all of one cluster from the namespace of the calling thread.
 //!
 //! Sockets are opened by the constructors and the `run` futures: call (poll) them first on a thread in the node's
-//! network namespace. The identity needs list and watch on nodes, services and endpointslices, nothing else:
-//! [`grant`]`(env, client)`, run once in the control plane, gives that to the group `system:nodes`.
+//! network namespace. The identity needs list and watch on nodes, services and endpointslices, nothing else.
 //!
 //! Not yet: NetworkPolicy, IPv6.
 
@@ -23,7 +22,6 @@ pub mod conntrack;
 pub mod core;
 pub mod error;
 pub mod firewall;
-mod grant;
 pub mod hosts;
 pub mod links;
 mod listener;
@@ -37,5 +35,4 @@ pub mod sysctl;
 pub use crate::core::pods::{PortMapping, Protocol};
 pub use crate::core::rt::Cidr;
 pub use error::{Error, Result};
-pub use grant::grant;
 pub use reset::reset;
