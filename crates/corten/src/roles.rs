@@ -12,6 +12,7 @@ const ROLES: &str = include_str!("../../../facts/bootstrap/clusterroles.json");
 const BINDINGS: &str = include_str!("../../../facts/bootstrap/clusterrolebindings.json");
 const GROUP: &str = "rbac.authorization.k8s.io";
 const DNS: &str = "corten:dns";
+const NODE: &str = "corten:node";
 
 fn items(text: &str) -> Vec<Value> {
     let v = json::parse(text.as_bytes()).unwrap_or_default();
@@ -53,6 +54,10 @@ fn wanted() -> Vec<(Value, Value)> {
     ];
     let subject = object([("kind", "User".into()), ("apiGroup", GROUP.into()), ("name", "system:corten:dns".into())]);
     out.push(pair(DNS, dns, vec![subject].into()));
+    // A node's process is also its service proxy and its DNS: it reads what upstream's node role does not show.
+    let node = vec![rule("", &["services"], &["get", "list", "watch"]), rule("discovery.k8s.io", &["endpointslices"], &["get", "list", "watch"])];
+    let nodes = object([("kind", "Group".into()), ("apiGroup", GROUP.into()), ("name", "system:nodes".into())]);
+    out.push(pair(NODE, node, vec![nodes].into()));
     out
 }
 
