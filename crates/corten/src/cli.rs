@@ -1,5 +1,7 @@
 //! The commands.
 
+use crate::components;
+use crate::flags::{Flags, Spec};
 use crate::lifecycle::{self, Place, Up};
 use crate::paths::{self, Paths};
 use clap::{Parser, Subcommand};
@@ -47,6 +49,34 @@ enum Command {
     #[command(disable_help_flag = true)]
     Apiserver {
         /// Upstream's flags (`--help` lists those that act)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the controllers alone, with upstream's flags
+    #[command(disable_help_flag = true)]
+    ControllerManager {
+        /// Upstream's flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the scheduler alone, with upstream's flags
+    #[command(disable_help_flag = true)]
+    Scheduler {
+        /// Upstream's flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the kubelet alone, against any CRI runtime, with upstream's flags
+    #[command(disable_help_flag = true)]
+    Kubelet {
+        /// Upstream's flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the service proxy alone, with upstream's flags
+    #[command(disable_help_flag = true)]
+    Proxy {
+        /// Upstream's flags
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -107,6 +137,10 @@ pub fn run(args: &[String]) -> ExitCode {
             Ok(())
         }
         Command::Apiserver { args } => block_on(crate::apiserver::run(&args)),
+        Command::ControllerManager { args } => alone(&components::CONTROLLERS, &args, components::controller_manager),
+        Command::Scheduler { args } => alone(&components::SCHEDULER, &args, components::scheduler),
+        Command::Kubelet { args } => alone(&components::KUBELET, &args, components::kubelet),
+        Command::Proxy { args } => alone(&components::PROXY, &args, components::proxy),
         Command::Node { data_dir, name, number, netns, kubeconfig } => {
             let join = crate::node::Join { paths: Paths::new(data_dir), name, number, netns, kubeconfig };
             join.enter().and_then(|()| block_on(join.run()))
@@ -118,6 +152,14 @@ pub fn run(args: &[String]) -> ExitCode {
             eprintln!("corten: {e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs a component with its flags.
+fn alone<F: Future<Output = Result<(), String>>>(spec: &Spec, args: &[String], component: impl FnOnce(Flags) -> F) -> Result<(), String> {
+    match components::flags(spec, args)? {
+        Some(flags) => block_on(component(flags)),
+        None => Ok(()),
     }
 }
 

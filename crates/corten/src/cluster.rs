@@ -118,7 +118,7 @@ fn free_port(from: u16) -> Result<u16, String> {
 }
 
 /// The machine's name as a node's: lower case, letters, digits, dashes and dots.
-fn hostname() -> String {
+pub fn hostname() -> String {
     let raw = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let clean: String = raw.trim().to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' }).collect();
     let clean = clean.trim_matches(['-', '.']).to_string();

@@ -9,6 +9,7 @@ mod cli;
 mod etcd_store;
 =======
 mod cluster;
+mod components;
 mod control;
 mod daemon;
 >>>>>>> main

@@ -82,7 +82,7 @@ impl Network {
 pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started, String> {
     let network = Arc::new(Network(OnceLock::new()));
     let cri: Arc<dyn wire::Cri> = match &o.runtime_endpoint {
-        Some(endpoint) => kubelet::grpc::connect(endpoint).await.map_err(|e| format!("container runtime at {endpoint}: {e}"))?,
+        Some(endpoint) => connect_runtime(endpoint).await?,
         None => {
             let config = runtime::RuntimeConfig { run: o.cluster.run_dir().join(&o.name), ..runtime::RuntimeConfig::new(&o.cluster.id, &o.name, o.dir.join("runtime")) };
             let runtime = runtime::Runtime::open(config, network.clone()).await.map_err(|e| format!("open the container runtime: {e}"))?;
@@ -104,8 +104,14 @@ pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started,
     };
     services(env, &client, &o, network);
     let config = kubelet_config(&o);
-    let kubelet = kubelet::run(env.clone(), config, client, cri).await.map_err(|e| format!("start the kubelet: {e}"))?;
+    let kubelet = kubelet::run(env, config, client, cri).await.map_err(|e| format!("start the kubelet: {e}"))?;
     Ok(Started { _kubelet: kubelet })
+}
+
+/// A runtime behind a socket.
+pub async fn connect_runtime(endpoint: &str) -> Result<Arc<dyn wire::Cri>, String> {
+    let cri = kubelet::remote::Remote::connect(endpoint).await.map_err(|e| format!("container runtime at {endpoint}: {e}"))?;
+    Ok(cri)
 }
 
 fn kubelet_config(o: &NodeOptions) -> kubelet::KubeletConfig {
