@@ -3,11 +3,11 @@
 //! ```text
 //! let mut config = KubeletConfig::new("node-1", root, vec!["192.0.2.7".into()]);
 //! config.server = Some(ServerConfig { address, certificate, key, client_ca });   // the kubelet's own API, :10250
-//! let kubelet = kubelet::run(env, config, client, cri).await?;                   // returns when the API listens
+//! let kubelet = kubelet::run(&env, config, client, cri).await?;                  // returns when the API listens
 //! ```
 //!
 //! - `client` has the identity `system:node:<name>`; `cri` is any [`wire::Cri`]: the embedded runtime, or
-//!   [`grpc::connect`] for a socket.
+//!   [`remote::Remote`] for a socket.
 //! - Each pod of this node has one task ([`worker`]) around a pure state machine ([`core::machine`]); the runtime's events
 //!   wake it, nothing polls.
 //! - The checkpoint of pods lets a node start them without its server ([`checkpoint`]).
@@ -21,7 +21,6 @@ mod config;
 mod convert;
 pub mod core;
 mod gc;
-pub mod grpc;
 mod hooks;
 mod images;
 mod manager;
@@ -30,6 +29,7 @@ mod node;
 mod objects;
 mod ops;
 mod prober;
+pub mod remote;
 mod server;
 mod shared;
 mod volumes;

@@ -33,7 +33,7 @@ impl Handle {
 }
 
 /// Starts a kubelet; answers when its API listens and its first look at the runtime has worked.
-pub async fn run(env: Env, config: KubeletConfig, client: Client, cri: Arc<dyn Cri>) -> Result<Handle, String> {
+pub async fn run(env: &Env, config: KubeletConfig, client: Client, cri: Arc<dyn Cri>) -> Result<Handle, String> {
     std::fs::create_dir_all(config.root_dir.join("pods")).map_err(|e| format!("{}: {e}", config.root_dir.display()))?;
     let version = cri.version().await.map_err(|e| format!("the container runtime does not answer: {}", e.message()))?;
     let scheme = if config.runtime_scheme.is_empty() { version.runtime_name.clone() } else { config.runtime_scheme.clone() };
@@ -46,10 +46,10 @@ pub async fn run(env: Env, config: KubeletConfig, client: Client, cri: Arc<dyn C
             }
         };
         Shared {
-            recorder: Recorder::start(&env, &client, "kubelet", &config.node_name),
+            recorder: Recorder::start(env, &client, "kubelet", &config.node_name),
             objects: Objects::new(env.clone(), client.clone(), wake),
             tokens: Default::default(),
-            services: Informer::start(&env, &client, Selection::all(&resources::SERVICES)),
+            services: Informer::start(env, &client, Selection::all(&resources::SERVICES)),
             node_dns: files::parse_resolv(&std::fs::read_to_string(&config.resolv_conf).unwrap_or_default()),
             node_memory: machine.memory,
             allocatable: node::allocatable(&config, &machine),

@@ -33,14 +33,6 @@ pub struct Remote {
 /// Largest message: image lists and statuses of many containers.
 const MAX_MESSAGE: usize = 16 << 20;
 
-/// The runtime behind a socket, once it answers.
-pub async fn connect(endpoint: &str) -> Result<Arc<dyn wire::Cri>, String> {
-    let remote = Remote::new(&platform::Env::system("cri"), endpoint)?;
-    let version = wire::Cri::version(&remote).await.map_err(|e| e.message().to_string())?;
-    tracing::info!(endpoint, runtime = version.runtime_name, version = version.runtime_version, "using another container runtime");
-    Ok(Arc::new(remote))
-}
-
 impl Remote {
     /// For a socket, `unix:///run/containerd/containerd.sock` or a plain path. Connects when it is first used.
     pub fn new(env: &platform::Env, endpoint: &str) -> Result<Remote, String> {
