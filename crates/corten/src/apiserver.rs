@@ -20,6 +20,10 @@ pub const SPEC: Spec = Spec {
         ("cert-dir", "Where certificates are made when no --tls-cert-file is given."),
         ("client-ca-file", "Authority of client certificates."),
         ("enable-admission-plugins", "NodeRestriction can be switched on; the default plugins are on."),
+        ("etcd-cafile", "Authority of etcd's certificates."),
+        ("etcd-certfile", "Certificate shown to etcd."),
+        ("etcd-keyfile", "Its key."),
+        ("etcd-prefix", "Stands before every key; it must end with /registry, as the default does."),
         ("etcd-servers", "etcd endpoints; without it the log store in --data-dir is used."),
         ("event-ttl", "How long Events are kept, as a duration."),
         ("kubelet-certificate-authority", "Authority of kubelets' serving certificates."),
@@ -70,7 +74,7 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
     let advertise: IpAddr = flags.parsed("advertise-address", if bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bind })?;
     let cidr = parse_cidr(flags.get("service-cluster-ip-range").unwrap_or("10.0.0.0/24"))?;
     let store = match flags.get("etcd-servers") {
-        Some(_) => return Err("flag --etcd-servers: this build has no etcd engine".into()),
+        Some(servers) => crate::etcd_store::open(env, flags, servers, &data.join("encryption.key")).await?,
         None => server::open_log(env, &data.join("store"), &data.join("encryption.key")).await?,
     };
     let pair = match (flags.path("tls-cert-file"), flags.path("tls-private-key-file")) {

@@ -1,6 +1,11 @@
 //! The commands.
 
+use crate::components;
+use crate::flags::{Flags, Spec};
+use crate::lifecycle::{self, Place, Up};
+use crate::paths::{self, Paths};
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Kubernetes, whole, in one binary.
@@ -13,12 +18,95 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start a cluster on this machine, or take up the one that is there
+    Up(Up),
+    /// Say how the cluster is
+    Status(Place),
+    /// End the cluster's process; its pods keep running
+    Down(Place),
+    /// Remove the cluster: objects, pods, volumes, networks, rules, files
+    Reset {
+        #[command(flatten)]
+        place: Place,
+        /// Where the key that encrypts secrets at rest is kept
+        #[arg(long, value_name = "DIR", default_value = paths::KEY_DIR)]
+        key_dir: PathBuf,
+        /// Yes, remove it all
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Images of the nodes on this machine
+    #[command(subcommand)]
+    Image(Image),
+    /// The command line of Kubernetes (also when this binary is called `kubectl`)
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// kubectl's arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run the API server alone, with upstream's flags
     #[command(disable_help_flag = true)]
     Apiserver {
         /// Upstream's flags (`--help` lists those that act)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
+    },
+    /// Run the controllers alone, with upstream's flags
+    #[command(disable_help_flag = true)]
+    ControllerManager {
+        /// Upstream's flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the scheduler alone, with upstream's flags
+    #[command(disable_help_flag = true)]
+    Scheduler {
+        /// Upstream's flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the kubelet alone, against any CRI runtime, with upstream's flags
+    #[command(disable_help_flag = true)]
+    Kubelet {
+        /// Upstream's flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the service proxy alone, with upstream's flags
+    #[command(disable_help_flag = true)]
+    Proxy {
+        /// Upstream's flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run one more node of a cluster on this machine (started by `up --nodes`)
+    #[command(hide = true)]
+    Node {
+        #[arg(long)]
+        data_dir: PathBuf,
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        number: u8,
+        #[arg(long)]
+        netns: PathBuf,
+        #[arg(long)]
+        kubeconfig: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum Image {
+    /// Load the images of an archive (`docker save` or OCI layout) into every node of the cluster
+    Load {
+        /// The archive, or a directory with an OCI layout
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+        /// Name for an image that has none
+        #[arg(long)]
+        name: Option<String>,
     },
 }
 
@@ -31,26 +119,56 @@ pub fn run(args: &[String]) -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(1));
         }
     };
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CORTEN_LOG").unwrap_or_else(|_| "info".into())).with_writer(std::io::stderr).with_target(false).init();
-    let Command::Apiserver { args } = cli.command;
-    if args.iter().any(|a| a == "--help" || a == "-h") {
-        print!("{}", crate::apiserver::SPEC.help());
-        return ExitCode::SUCCESS;
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(r) => r,
-        Err(e) => {
-            eprintln!("corten: start the threads: {e}");
-            return ExitCode::FAILURE;
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CORTEN_LOG").unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+    let result = match cli.command {
+        Command::Up(o) => lifecycle::up(o),
+        Command::Status(place) => lifecycle::status(&place),
+        Command::Down(place) => lifecycle::down(&place),
+        Command::Reset { place, key_dir, yes } => lifecycle::reset(&place, &key_dir, yes),
+        Command::Image(Image::Load { file, place, name }) => crate::images::load(&place, &file, name.as_deref()),
+        Command::Kubectl { args } => return kubectl::main(args),
+        Command::Apiserver { args } if args.iter().any(|a| a == "--help" || a == "-h") => {
+            print!("{}", crate::apiserver::SPEC.help());
+            Ok(())
+        }
+        Command::Apiserver { args } => block_on(crate::apiserver::run(&args)),
+        Command::ControllerManager { args } => alone(&components::CONTROLLERS, &args, components::controller_manager),
+        Command::Scheduler { args } => alone(&components::SCHEDULER, &args, components::scheduler),
+        Command::Kubelet { args } => alone(&components::KUBELET, &args, components::kubelet),
+        Command::Proxy { args } => alone(&components::PROXY, &args, components::proxy),
+        Command::Node { data_dir, name, number, netns, kubeconfig } => {
+            let join = crate::node::Join { paths: Paths::new(data_dir), name, number, netns, kubeconfig };
+            join.enter().and_then(|()| block_on(join.run()))
         }
     };
-    match runtime.block_on(crate::apiserver::run(&args)) {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("corten: {e}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a component with its flags.
+fn alone<F: Future<Output = Result<(), String>>>(spec: &Spec, args: &[String], component: impl FnOnce(Flags) -> F) -> Result<(), String> {
+    match components::flags(spec, args)? {
+        Some(flags) => block_on(component(flags)),
+        None => Ok(()),
+    }
+}
+
+/// Runs a future on a runtime of its own.
+pub fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("start the threads: {e}"))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
 }
 
 /// Waits for SIGTERM or SIGINT.

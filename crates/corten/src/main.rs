@@ -5,7 +5,18 @@
 
 mod apiserver;
 mod cli;
+<<<<<<< HEAD
+mod etcd_store;
+=======
+mod cluster;
+mod components;
+mod control;
+mod daemon;
+>>>>>>> main
 mod flags;
+mod images;
+mod lifecycle;
+mod node;
 mod paths;
 mod pki;
 mod server;
@@ -15,9 +26,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
     let name = args.first().map(|a| a.rsplit('/').next().unwrap_or(a).to_string()).unwrap_or_default();
-    let _ = &name;
     match (name.as_str(), args.get(1).map(String::as_str)) {
         (_, Some("shim")) => runtime::shim::main(&args[2..]),
+        ("kubectl", _) => kubectl::main(args[1..].to_vec()),
         _ => cli::run(&args),
     }
 }

@@ -22,6 +22,7 @@ pub mod conntrack;
 pub mod core;
 pub mod error;
 pub mod firewall;
+pub mod hosts;
 pub mod links;
 pub mod netlink;
 pub mod netns;

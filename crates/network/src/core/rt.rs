@@ -22,6 +22,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
@@ -188,6 +189,19 @@ pub fn add_vxlan(batch: &mut Batch, name: &str, mac: Mac, vni: u32, local: Ipv4A
             });
         });
     });
+}
+
+/// Makes a bridge.
+pub fn add_bridge(batch: &mut Batch, name: &str) {
+    batch.message(RTM_NEWLINK, flag::CREATE | flag::EXCL | flag::ACK, &ifinfomsg(0, 0, 0), |m| {
+        m.attr_str(IFLA_IFNAME, name);
+        m.nest(IFLA_LINKINFO, |m| m.attr(IFLA_INFO_KIND, b"bridge"));
+    });
+}
+
+/// Joins a link to a bridge.
+pub fn set_master(batch: &mut Batch, index: u32, bridge: u32) {
+    batch.message(RTM_NEWLINK, flag::ACK, &ifinfomsg(index, 0, 0), |m| m.attr_u32(IFLA_MASTER, bridge));
 }
 
 /// Sets a link up.

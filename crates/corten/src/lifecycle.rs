@@ -1,0 +1,322 @@
+//! `corten up`, `status`, `down`, `reset`: the cluster's process from outside.
+
+use crate::cluster::Cluster;
+use crate::daemon::{self, Options};
+use crate::paths::{self, Paths};
+use platform::Env;
+use std::io::{BufRead as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Options of `up`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Up {
+    /// Where the cluster keeps its files
+    #[arg(long, value_name = "DIR", default_value = paths::DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// Number of nodes; those after the first get network namespaces of their own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub nodes: u8,
+    /// Where to write the administrator's kubeconfig [default: DATA_DIR/kubeconfig]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Stay in the terminal and log there
+    #[arg(long)]
+    pub foreground: bool,
+    /// Port of the API server [default: 6443, or the next free one]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Where the key that encrypts secrets at rest is kept
+    #[arg(long, value_name = "DIR", default_value = paths::KEY_DIR)]
+    pub key_dir: PathBuf,
+    /// Socket of another container runtime (unix:///run/containerd/containerd.sock)
+    #[arg(long, value_name = "ENDPOINT")]
+    pub container_runtime_endpoint: Option<String>,
+    /// Set in the background process: the file descriptor that takes progress
+    #[arg(long, hide = true)]
+    pub progress_fd: Option<i32>,
+}
+
+/// Where a cluster is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Place {
+    /// Where the cluster keeps its files
+    #[arg(long, value_name = "DIR", default_value = paths::DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// Where the administrator's kubeconfig is [default: DATA_DIR/kubeconfig]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+fn kubeconfig(data: &Path, given: &Option<PathBuf>) -> PathBuf {
+    given.clone().unwrap_or_else(|| data.join("kubeconfig"))
+}
+
+/// What this machine must have; all that is missing is told at once, each with its remedy.
+fn preflight() -> Result<(), String> {
+    let mut missing = Vec::new();
+    // SAFETY: geteuid takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Err("corten makes namespaces, mounts and network rules, for which it must be root: run it with sudo".into());
+    }
+    let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let has = |fs: &str| filesystems.lines().any(|l| l.split_whitespace().last() == Some(fs));
+    for (fs, module, why) in [("overlay", "overlay", "images cannot be layered"), ("cgroup", "", "resources cannot be limited")] {
+        if !has(fs) && !(fs == "cgroup" && has("cgroup2")) {
+            let remedy = if module.is_empty() { "boot a kernel with cgroups".to_string() } else { format!("run `modprobe {module}`, or boot a kernel that has it") };
+            missing.push(format!("the kernel has no {fs}: {why}; {remedy}"));
+        }
+    }
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() && !Path::new("/sys/fs/cgroup/memory").exists() {
+        missing.push("no cgroup controllers are mounted below /sys/fs/cgroup: mount cgroup2 there (`mount -t cgroup2 none /sys/fs/cgroup`)".into());
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+}
+
+/// Whether a process is ours and alive.
+fn running(paths: &Paths) -> Option<i32> {
+    let pid: i32 = std::fs::read_to_string(paths.data.join("corten.pid")).ok()?.trim().parse().ok()?;
+    let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let data = paths.data.to_string_lossy().into_owned();
+    String::from_utf8_lossy(&cmdline).split('\0').any(|a| a == data).then_some(pid)
+}
+
+/// `corten up`.
+pub fn up(o: Up) -> Result<(), String> {
+    preflight()?;
+    std::fs::create_dir_all(&o.data_dir).map_err(|e| format!("make {}: {e}", o.data_dir.display()))?;
+    let data = o.data_dir.canonicalize().map_err(|e| format!("find {}: {e}", o.data_dir.display()))?;
+    let o = Up { data_dir: data.clone(), ..o };
+    let paths = Paths::new(&data);
+    let kubeconfig = kubeconfig(&data, &o.kubeconfig);
+    if o.progress_fd.is_none()
+        && let Some(pid) = running(&paths)
+    {
+        println!("The cluster in {} is running already (pid {pid}).", data.display());
+        return Ok(());
+    }
+    if o.foreground {
+        return foreground(&o, paths, kubeconfig);
+    }
+    background(&o, &paths, &kubeconfig)
+}
+
+fn foreground(o: &Up, paths: Paths, kubeconfig: PathBuf) -> Result<(), String> {
+    let cluster = match Cluster::load(&paths)? {
+        Some(c) => c,
+        None => Cluster::create(&paths, o.port)?,
+    };
+    paths::write(&paths.data.join("corten.pid"), std::process::id().to_string().as_bytes(), false)?;
+    let options = Options { paths, nodes: o.nodes, kubeconfig: kubeconfig.clone(), key_dir: o.key_dir.clone(), runtime_endpoint: o.container_runtime_endpoint.clone() };
+    let started = Instant::now();
+    let pipe = o.progress_fd.map(|fd| {
+        use std::os::fd::FromRawFd as _;
+        // SAFETY: the parent process opened this descriptor for us and nobody else here uses it.
+        std::sync::Mutex::new(unsafe { std::fs::File::from_raw_fd(fd) })
+    });
+    let progress: daemon::Progress = Arc::new(move |step: &str| {
+        let line = format!("{:>6.2} s  {step}", started.elapsed().as_secs_f64());
+        match &pipe {
+            Some(file) => {
+                let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let _ = writeln!(file, "{line}"); // nobody may be waiting any more
+            }
+            None => println!("{line}"),
+        }
+    });
+    crate::cli::block_on(async move {
+        let env = Env::system("corten");
+        let result = daemon::run(env.clone(), cluster, options, progress).await;
+        env.kill();
+        result
+    })
+}
+
+/// Starts the process in the background and shows how it gets on.
+fn background(o: &Up, paths: &Paths, kubeconfig: &Path) -> Result<(), String> {
+    let log_path = paths.data.join("corten.log");
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(|e| format!("open {}: {e}", log_path.display()))?;
+    let (reader, writer) = std::io::pipe().map_err(|e| format!("make a pipe: {e}"))?;
+    use std::os::fd::AsRawFd as _;
+    let fd = writer.as_raw_fd();
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("up").arg("--foreground").arg("--data-dir").arg(&paths.data).arg("--kubeconfig").arg(kubeconfig).arg("--nodes").arg(o.nodes.to_string()).arg("--key-dir").arg(&o.key_dir);
+    if let Some(p) = o.port {
+        command.arg("--port").arg(p.to_string());
+    }
+    if let Some(e) = &o.container_runtime_endpoint {
+        command.arg("--container-runtime-endpoint").arg(e);
+    }
+    command.arg("--progress-fd").arg(fd.to_string());
+    let err = log.try_clone().map_err(|e| format!("open {}: {e}", log_path.display()))?;
+    command.stdin(Stdio::null()).stdout(log).stderr(err);
+    // SAFETY: only async-signal-safe calls between fork and exec: a session of its own, and the pipe left open across exec.
+    unsafe {
+        command.pre_exec(move || {
+            libc::setsid();
+            libc::fcntl(fd, libc::F_SETFD, 0);
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().map_err(|e| format!("start the cluster's process: {e}"))?;
+    drop(writer);
+    let mut ready = false;
+    for line in std::io::BufReader::new(reader).lines().map_while(Result::ok) {
+        println!("{line}");
+        if line.ends_with("  ready") {
+            ready = true;
+            break;
+        }
+    }
+    if !ready {
+        let _ = child.wait();
+        let text = std::fs::read_to_string(&log_path).unwrap_or_default();
+        let last: Vec<&str> = text.lines().rev().take(5).collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        return Err(format!("the cluster did not start; its log ({}) ends with:\n{}", log_path.display(), last.join("\n")));
+    }
+    println!("\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  corten kubectl get nodes\n  corten kubectl create deployment hello --image=IMAGE", kubeconfig.display());
+    Ok(())
+}
+
+/// `corten down`: ends the process; pods keep running until `reset`, and `up` takes them over.
+pub fn down(place: &Place) -> Result<(), String> {
+    let data = place.data_dir.canonicalize().map_err(|_| format!("there is no cluster in {}", place.data_dir.display()))?;
+    let paths = Paths::new(&data);
+    let Some(pid) = running(&paths) else {
+        println!("The cluster in {} is not running.", data.display());
+        return Ok(());
+    };
+    stop(&paths, pid)?;
+    println!("The cluster's process has ended. Its pods keep running: `corten up` takes them over, `corten reset --yes` removes them.");
+    Ok(())
+}
+
+fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
+    // SAFETY: kill takes a pid and a signal number.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while running(paths).is_some() {
+        if Instant::now() > deadline {
+            return Err(format!("process {pid} did not end within 15 s; see {}/corten.log", paths.data.display()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = std::fs::remove_file(paths.data.join("corten.pid"));
+    Ok(())
+}
+
+/// `corten status`.
+pub fn status(place: &Place) -> Result<(), String> {
+    let paths = Paths::new(&place.data_dir);
+    let Some(cluster) = Cluster::load(&paths)? else { return Err(format!("there is no cluster in {}: `corten up` makes one", place.data_dir.display())) };
+    let data = place.data_dir.canonicalize().unwrap_or_else(|_| place.data_dir.clone());
+    let pid = running(&Paths::new(&data));
+    println!("cluster   {} in {}", cluster.id, data.display());
+    println!("process   {}", pid.map_or("not running: start it with `corten up`".into(), |p| format!("running, pid {p}")));
+    println!("ranges    pods {}, services {}", cluster.pod_range, cluster.service_range);
+    println!("server    https://127.0.0.1:{}", cluster.port);
+    let kubeconfig = kubeconfig(&data, &place.kubeconfig);
+    println!("kubeconfig {}", kubeconfig.display());
+    if pid.is_none() {
+        return Ok(());
+    }
+    let result: Result<String, String> = crate::cli::block_on(async move {
+        let env = Env::system("status");
+        let config = client::Config::load(&kubeconfig, None).map_err(|e| e.to_string())?;
+        let https = client::Https::new(&env, config).map_err(|e| e.to_string())?;
+        let client = client::Client::new(Arc::new(https));
+        let mut out = String::new();
+        for (path, what) in [("/api/v1/nodes", "nodes"), ("/api/v1/pods", "pods")] {
+            let list: serde_json::Value = client.get_path(path).await.map_err(|e| e.to_string())?;
+            let items = list["items"].as_array().cloned().unwrap_or_default();
+            let ready = items.iter().filter(|i| i["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))).count();
+            out.push_str(&format!("{what:<9} {} of {} ready\n", ready, items.len()));
+        }
+        Ok(out)
+    });
+    match result {
+        Ok(text) => print!("{text}"),
+        Err(e) => println!("the API server does not answer: {e}"),
+    }
+    Ok(())
+}
+
+/// `corten reset --yes`: removes everything that this cluster made, and nothing else.
+pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
+    let paths = Paths::new(&place.data_dir);
+    let Some(cluster) = Cluster::load(&paths)? else {
+        println!("There is no cluster in {}.", place.data_dir.display());
+        return Ok(());
+    };
+    if !yes {
+        return Err(format!("this removes the cluster {} with all its objects, pods and volumes in {}: say --yes if you mean it", cluster.id, place.data_dir.display()));
+    }
+    let data = place.data_dir.canonicalize().map_err(|e| format!("find {}: {e}", place.data_dir.display()))?;
+    let canonical = Paths::new(&data);
+    if let Some(pid) = running(&canonical) {
+        stop(&canonical, pid)?;
+    }
+    let mut wrong = Vec::new();
+    let mut note = |what: &str, result: Result<(), String>| {
+        if let Err(e) = result {
+            wrong.push(format!("{what}: {e}"));
+        }
+    };
+    note("containers", runtime::reset(&cluster.id, &cluster.run_dir()).map_err(|e| e.to_string()));
+    note("pod volumes", unmount_below(&data));
+    note("network", network::reset(&cluster.id, &paths.node(&cluster.node).join("network")).map_err(|e| e.to_string()));
+    note("nodes' networks", network::hosts::reset(&cluster.id, &cluster.run_dir().join("hosts")).map_err(|e| e.to_string()));
+    note("run directory", remove_all(&cluster.run_dir()));
+    note("encryption key", match std::fs::remove_file(key_dir.join(format!("{}.key", cluster.id))) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
+        _ => Ok(()),
+    });
+    if wrong.is_empty() {
+        // Last, so that a reset that failed can be tried again.
+        note("data directory", remove_contents(&data));
+    }
+    if wrong.is_empty() {
+        println!("Removed the cluster {}.", cluster.id);
+        Ok(())
+    } else {
+        Err(format!("not everything could be removed; try again after mending this:\n{}", wrong.join("\n")))
+    }
+}
+
+/// Detaches every mount below a directory.
+fn unmount_below(dir: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| e.to_string())?;
+    let mut points: Vec<String> = text.lines().filter_map(|l| l.split(' ').nth(4)).map(|p| p.replace("\\040", " ")).filter(|p| Path::new(p).starts_with(dir) && Path::new(p) != dir).collect();
+    points.sort_by_key(|p| std::cmp::Reverse(p.len()));
+    for p in points {
+        rustix::mount::unmount(&p, rustix::mount::UnmountFlags::DETACH).map_err(|e| format!("unmount {p}: {e}"))?;
+    }
+    Ok(())
+}
+
+fn remove_all(dir: &Path) -> Result<(), String> {
+    unmount_below(dir)?;
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {e}", dir.display())),
+        _ => Ok(()),
+    }
+}
+
+/// The directory itself may be the user's: only what is in it goes, and it too if it is empty then.
+fn remove_contents(dir: &Path) -> Result<(), String> {
+    for name in ["nodes", "store", "pki", "corten.pid", "corten.log", "kubeconfig", "cluster.json"] {
+        let path = dir.join(name);
+        let result = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        if let Err(e) = result
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(format!("{}: {e}", path.display()));
+        }
+    }
+    let _ = std::fs::remove_dir(dir); // stays if the user keeps something else there
+    Ok(())
+}

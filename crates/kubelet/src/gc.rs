@@ -1,0 +1,87 @@
+//! Taking back disk space: images that nothing uses, sandboxes and directories of pods that are gone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use platform::time::{Duration, sleep};
+use wire::cri::*;
+
+use crate::convert::LABEL_UID;
+use crate::shared::Shared;
+use crate::volumes;
+
+/// How often the disk is looked at.
+const EVERY: Duration = Duration::from_secs(300);
+
+/// Total and free bytes of the file system that holds a path.
+pub fn disk(path: &Path) -> Option<(u64, u64)> {
+    let path = path.ancestors().find(|p| p.exists())?;
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).ok()?;
+    // SAFETY: zero is a valid statvfs, the name ends with NUL.
+    unsafe {
+        let mut found: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(name.as_ptr(), &mut found) == 0).then(|| (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize))
+    }
+}
+
+/// Removes what belongs to pods that neither the API nor a worker knows. Called once the pods are known.
+pub async fn strays(shared: &Arc<Shared>) {
+    let known: BTreeSet<String> = shared.workers().keys().cloned().collect();
+    let found = shared.cri.list_pod_sandbox(ListPodSandboxRequest::default()).await.map(|a| a.items).unwrap_or_default();
+    for sandbox in found {
+        let Some(uid) = sandbox.labels.get(LABEL_UID) else { continue }; // somebody else's
+        if !known.contains(uid) {
+            tracing::info!(sandbox = sandbox.id, "removing the sandbox of a pod that is gone");
+            let id = sandbox.id.clone();
+            let stopped = shared.cri.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await;
+            let removed = shared.cri.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: id }).await;
+            if let Err(e) = stopped.and(removed) {
+                tracing::warn!(sandbox = sandbox.id, error = %e, "cannot remove a stray sandbox");
+            }
+        }
+    }
+    let pods = shared.config.root_dir.join("pods");
+    for entry in std::fs::read_dir(&pods).into_iter().flatten().flatten() {
+        let uid = entry.file_name().to_string_lossy().into_owned();
+        if known.contains(&uid) {
+            continue;
+        }
+        match volumes::tear_down(&shared.config.root_dir, &uid) {
+            Ok(()) => drop(std::fs::remove_dir_all(entry.path())),
+            Err(e) => tracing::warn!(uid, error = e, "cannot remove the volumes of a pod that is gone"),
+        }
+    }
+}
+
+/// Watches the disk for ever.
+pub async fn images(shared: Arc<Shared>) {
+    loop {
+        sleep(EVERY).await;
+        let Some((total, free)) = disk(&shared.config.root_dir) else { continue };
+        let used_percent = (total - free) * 100 / total.max(1);
+        if used_percent < shared.config.image_gc_high {
+            continue;
+        }
+        let goal = total * (100 - shared.config.image_gc_low) / 100;
+        if let Err(e) = free_images(&shared, goal.saturating_sub(free)).await {
+            tracing::warn!(error = %e, "cannot remove unused images");
+        }
+    }
+}
+
+async fn free_images(shared: &Shared, mut wanted: u64) -> Result<(), wire::Status> {
+    let containers = shared.cri.list_containers(ListContainersRequest::default()).await?.containers;
+    let used: BTreeSet<String> = containers.into_iter().flat_map(|c| [c.image_id, c.image_ref, c.image.unwrap_or_default().image]).collect();
+    for image in shared.cri.list_images(ListImagesRequest::default()).await?.images {
+        let in_use = std::iter::once(&image.id).chain(&image.repo_tags).chain(&image.repo_digests).any(|n| used.contains(n));
+        if wanted == 0 || in_use || image.pinned {
+            continue;
+        }
+        let spec = ImageSpec { image: image.id.clone(), ..Default::default() };
+        shared.cri.remove_image(RemoveImageRequest { image: Some(spec) }).await?;
+        tracing::info!(image = image.id, bytes = image.size, "removed an unused image: the disk is nearly full");
+        wanted = wanted.saturating_sub(image.size);
+    }
+    Ok(())
+}

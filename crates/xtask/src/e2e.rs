@@ -1,0 +1,330 @@
+//! End-to-end: a cluster of our binary with real containers, driven by its own `kubectl` and by the real one where it is.
+//!
+//! Every step waits on a condition with a deadline. The cluster lives in a directory of its own and is reset at the end;
+//! what `reset` leaves behind is a failure.
+
+use crate::{images, run};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Runs the end-to-end tests; `--keep` leaves the cluster.
+pub fn run(args: &[String]) -> Result<(), String> {
+    // SAFETY-free check: the id of the current user stands in its process' status.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !status.lines().any(|l| l.starts_with("Uid:\t0\t")) {
+        return Err("end-to-end tests make namespaces, mounts and network rules: run them as root".into());
+    }
+    let cluster = Cluster::new()?;
+    let result = cluster.all();
+    if args.iter().any(|a| a == "--keep") {
+        println!("e2e: kept in {}", cluster.dir.display());
+        return result;
+    }
+    let reset = cluster.reset();
+    if result.is_err() {
+        let log = std::fs::read_to_string(cluster.data().join("corten.log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+        eprintln!("the cluster's log ends with:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+    }
+    result?;
+    reset?;
+    println!("e2e: all scenarios pass");
+    Ok(())
+}
+
+struct Cluster {
+    bin: PathBuf,
+    dir: PathBuf,
+}
+
+/// One way to say `kubectl`.
+struct Kubectl<'a> {
+    cluster: &'a Cluster,
+    name: String,
+    command: Vec<String>,
+}
+
+impl Cluster {
+    fn new() -> Result<Cluster, String> {
+        let dir = run::scratch("e2e")?;
+        let bin = dir.join("corten");
+        std::fs::copy(run::corten()?, &bin).map_err(|e| format!("copy the binary: {e}"))?;
+        Ok(Cluster { bin, dir })
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    fn corten(&self, args: &[&str]) -> Result<String, String> {
+        let mut c = Command::new(&self.bin);
+        c.args(args).arg("--data-dir").arg(self.data()).stdin(Stdio::null());
+        if matches!(args[0], "up" | "reset") {
+            c.arg("--key-dir").arg(self.dir.join("keys"));
+        }
+        run::output(&mut c)
+    }
+
+    fn up(&self) -> Result<(), String> {
+        let began = Instant::now();
+        self.corten(&["up", "--nodes", "2"])?;
+        println!("e2e: up after {:.2} s", began.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Ours, and the real one where it is found.
+    fn kubectls(&self) -> Vec<Kubectl<'_>> {
+        let mut all = vec![Kubectl { cluster: self, name: "corten kubectl".into(), command: vec![self.bin.display().to_string(), "kubectl".into()] }];
+        let real = ["/usr/lib/google-cloud-sdk/bin/kubectl.1.33", "/usr/lib/google-cloud-sdk/bin/kubectl.1.27"];
+        all.extend(real.iter().filter(|p| Path::new(p).exists()).map(|p| Kubectl { cluster: self, name: (*p).rsplit('/').next().unwrap_or(p).into(), command: vec![(*p).into()] }));
+        all
+    }
+
+    fn all(&self) -> Result<(), String> {
+        self.up()?;
+        let archive = images::busybox(&self.dir)?;
+        self.corten(&["image", "load", &archive.display().to_string()])?;
+        for k in self.kubectls() {
+            let began = Instant::now();
+            k.path_of_the_books().map_err(|e| format!("{}: {e}", k.name))?;
+            println!("e2e: the path of the books with {} in {:.1} s", k.name, began.elapsed().as_secs_f64());
+        }
+        let ours = self.kubectls().remove(0);
+        ours.workloads()?;
+        println!("e2e: job, daemon set, stateful set");
+        self.crash(&ours)?;
+        println!("e2e: killed and taken over");
+        Ok(())
+    }
+
+    /// kill -9 of the process: pods go on and are adopted, nothing is lost.
+    fn crash(&self, k: &Kubectl) -> Result<(), String> {
+        k.apply(&web("crash"))?;
+        k.run(&["rollout", "status", "deployment/crash", "--timeout=90s"])?;
+        k.run(&["create", "configmap", "before", "--from-literal=a=1"])?;
+        let pods = |what: &str| k.run(&["get", "pods", "-l", "app=crash", "-o", "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}"]).map_err(|e| format!("{what}: {e}"));
+        let before = pods("before")?;
+        let pid = std::fs::read_to_string(self.data().join("corten.pid")).map_err(|e| e.to_string())?;
+        run::output(Command::new("kill").args(["-9", pid.trim()]))?;
+        run::until("the process is gone", Duration::from_secs(10), || !Path::new(&format!("/proc/{}", pid.trim())).exists())?;
+        self.up()?;
+        k.run(&["get", "configmap", "before"])?;
+        let after = pods("after")?;
+        if before != after {
+            return Err(format!("pods were not adopted:\nbefore\n{before}after\n{after}"));
+        }
+        k.until("an adopted pod runs commands", &["exec", "deploy/crash", "--", "true"], |_| true)?;
+        k.run(&["delete", "deployment,service,configmap", "--all", "--wait=false"]).or_else(|_| k.run(&["delete", "deployment", "crash"])).map(drop)
+    }
+
+    fn reset(&self) -> Result<(), String> {
+        let id = std::fs::read_to_string(self.data().join("cluster.json")).ok().and_then(|t| serde_json::from_str::<serde_json::Value>(&t).ok()).and_then(|v| v["id"].as_str().map(String::from)).unwrap_or_default();
+        self.corten(&["reset", "--yes"])?;
+        if id.is_empty() {
+            return Ok(());
+        }
+        let mut left = Vec::new();
+        for (what, text) in [("mounts", std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()), ("links", std::fs::read_to_string("/proc/net/dev").unwrap_or_default())] {
+            let data = self.data().display().to_string();
+            left.extend(text.lines().filter(|l| l.contains(&id) || l.contains(&data)).map(|l| format!("{what}: {l}")));
+        }
+        for dir in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/run"] {
+            left.extend(std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path().display().to_string()).filter(|p| p.contains(&id)));
+        }
+        if left.is_empty() {
+            let _ = std::fs::remove_dir_all(&self.dir);
+            Ok(())
+        } else {
+            Err(format!("`corten reset` left behind:\n{}", left.join("\n")))
+        }
+    }
+}
+
+/// A deployment of a small web server with its service and configuration.
+fn web(name: &str) -> String {
+    format!(
+        r#"apiVersion: v1
+kind: ConfigMap
+metadata: {{name: {name}-pages}}
+data: {{index.html: "hello from {name}\n"}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}-secret}}
+stringData: {{word: xyzzy}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: 3
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: web
+        image: {image}
+        command: [httpd, -f, -v, -p, "8080", -h, /pages]
+        env:
+        - name: WORD
+          valueFrom: {{secretKeyRef: {{name: {name}-secret, key: word}}}}
+        ports: [{{containerPort: 8080}}]
+        readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}
+        resources: {{limits: {{memory: 32Mi, cpu: 500m}}, requests: {{cpu: 10m}}}}
+        volumeMounts: [{{name: pages, mountPath: /pages}}]
+      volumes:
+      - name: pages
+        configMap: {{name: {name}-pages}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  type: NodePort
+  selector: {{app: {name}}}
+  ports: [{{port: 80, targetPort: 8080}}]
+"#,
+        image = images::BUSYBOX
+    )
+}
+
+impl Kubectl<'_> {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut c = Command::new(&self.command[0]);
+        c.args(&self.command[1..]).args(args).env("KUBECONFIG", self.cluster.data().join("kubeconfig")).stdin(Stdio::null());
+        c
+    }
+
+    fn run(&self, args: &[&str]) -> Result<String, String> {
+        run::output(&mut self.command(args))
+    }
+
+    /// Repeats a command until its output is as it should be.
+    fn until(&self, what: &str, args: &[&str], good: impl Fn(&str) -> bool) -> Result<(), String> {
+        let mut last = String::new();
+        run::until(what, PATIENCE, || match self.run(args) {
+            Ok(text) => {
+                let ok = good(&text);
+                last = text;
+                ok
+            }
+            Err(e) => {
+                last = e;
+                false
+            }
+        })
+        .map_err(|e| format!("{e}; `{}` says:\n{last}", args.join(" ")))
+    }
+
+    fn apply(&self, manifest: &str) -> Result<(), String> {
+        let file = self.cluster.dir.join("manifest.yaml");
+        std::fs::write(&file, manifest).map_err(|e| e.to_string())?;
+        self.run(&["apply", "-f", &file.display().to_string()]).map(drop)
+    }
+
+    /// What a user does on the first day, from apply to delete.
+    fn path_of_the_books(&self) -> Result<(), String> {
+        self.apply(&web("web"))?;
+        self.run(&["rollout", "status", "deployment/web", "--timeout=90s"])?;
+        self.until("three pods are ready", &["get", "deployment", "web"], |t| t.contains("3/3"))?;
+        let wide = self.run(&["get", "pods", "-l", "app=web", "-o", "wide"])?;
+        let nodes: std::collections::BTreeSet<&str> = wide.lines().skip(1).filter_map(|l| l.split_whitespace().nth(6)).collect();
+        if nodes.len() < 2 {
+            return Err(format!("the pods are all on one node:\n{wide}"));
+        }
+        self.run(&["describe", "deployment", "web"])?;
+        let pod = self.run(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}"])?;
+        let text = self.run(&["describe", "pod", &pod])?;
+        if !text.contains("Scheduled") || !text.contains("Started") {
+            return Err(format!("describe shows no events:\n{text}"));
+        }
+        // By name, across nodes, from a pod.
+        self.until("the service answers by name", &["exec", &pod, "--", "wget", "-q", "-O", "-", "-T", "3", "http://web/"], |t| t.contains("hello from web"))?;
+        let ip = self.run(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"])?;
+        for _ in 0..6 {
+            let text = self.run(&["exec", &pod, "--", "wget", "-q", "-O", "-", "-T", "3", &format!("http://{ip}/")])?;
+            if !text.contains("hello from web") {
+                return Err(format!("the cluster address answers {text:?}"));
+            }
+        }
+        self.node_port()?;
+        let word = self.run(&["exec", &pod, "--", "printenv", "WORD"])?;
+        if word.trim() != "xyzzy" {
+            return Err(format!("the secret reads {word:?}"));
+        }
+        self.until("the log shows requests", &["logs", "-l", "app=web", "--tail=-1"], |t| t.contains("GET") || t.contains("url:/") || t.contains("response:200"))?;
+        self.exit_code(&pod)?;
+        self.port_forward(&pod)?;
+        self.change()
+    }
+
+    fn node_port(&self) -> Result<(), String> {
+        let port = self.run(&["get", "service", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"])?;
+        let addresses = self.run(&["get", "nodes", "-o", "jsonpath={range .items[*]}{.status.addresses[0].address}{\"\\n\"}{end}"])?;
+        for address in addresses.lines().filter(|l| !l.is_empty()) {
+            run::until(&format!("node port {port} answers on {address}"), Duration::from_secs(20), || get(&format!("{address}:{port}")).is_some_and(|t| t.contains("hello from web")))?;
+        }
+        Ok(())
+    }
+
+    fn exit_code(&self, pod: &str) -> Result<(), String> {
+        let status = self.command(&["exec", pod, "--", "sh", "-c", "exit 7"]).output().map_err(|e| e.to_string())?.status;
+        if status.code() == Some(7) { Ok(()) } else { Err(format!("exec gives exit status {status}, not 7")) }
+    }
+
+    fn port_forward(&self, pod: &str) -> Result<(), String> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
+        let child = self.command(&["port-forward", pod, &format!("{port}:8080")]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|e| e.to_string())?;
+        let _child = run::Guard(child);
+        run::until("the forwarded port answers", Duration::from_secs(20), || get(&format!("127.0.0.1:{port}")).is_some_and(|t| t.contains("hello from web")))
+    }
+
+    fn change(&self) -> Result<(), String> {
+        self.run(&["scale", "deployment/web", "--replicas=1"])?;
+        self.until("one pod is left", &["get", "pods", "-l", "app=web", "-o", "name"], |t| t.lines().count() == 1)?;
+        self.run(&["rollout", "restart", "deployment/web"])?;
+        self.run(&["rollout", "status", "deployment/web", "--timeout=90s"])?;
+        self.run(&["rollout", "undo", "deployment/web"])?;
+        self.run(&["rollout", "status", "deployment/web", "--timeout=90s"])?;
+        self.run(&["delete", "deployment/web", "service/web", "configmap/web-pages", "secret/web-secret"])?;
+        self.until("its pods are gone", &["get", "pods", "-l", "app=web", "-o", "name"], |t| t.trim().is_empty())
+    }
+
+    /// A job that completes, a daemon set on every node, a stateful set in order.
+    fn workloads(&self) -> Result<(), String> {
+        let image = images::BUSYBOX;
+        self.apply(&format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: work}}\nspec:\n  completions: 3\n  parallelism: 2\n  template:\n    spec:\n      restartPolicy: Never\n      containers: [{{name: main, image: {image}, command: [sh, -c, echo done]}}]\n"
+        ))?;
+        self.run(&["wait", "--for=condition=complete", "job/work", "--timeout=90s"])?;
+        let sleeper = format!("containers: [{{name: main, image: {image}, command: [sleep, \"3600\"]}}]\n      terminationGracePeriodSeconds: 0");
+        self.apply(&format!(
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: every}}\nspec:\n  selector: {{matchLabels: {{app: every}}}}\n  template:\n    metadata: {{labels: {{app: every}}}}\n    spec:\n      {sleeper}\n"
+        ))?;
+        self.run(&["rollout", "status", "daemonset/every", "--timeout=90s"])?;
+        self.until("it runs on both nodes", &["get", "daemonset", "every", "-o", "jsonpath={.status.numberReady}"], |t| t.trim() == "2")?;
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: db}}\nspec: {{clusterIP: None, selector: {{app: db}}, ports: [{{port: 1}}]}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: db}}\nspec:\n  serviceName: db\n  replicas: 2\n  selector: {{matchLabels: {{app: db}}}}\n  template:\n    metadata: {{labels: {{app: db}}}}\n    spec:\n      {sleeper}\n"
+        ))?;
+        self.run(&["rollout", "status", "statefulset/db", "--timeout=90s"])?;
+        self.until("a stable name resolves", &["exec", "db-0", "--", "nslookup", "db-1.db.default.svc.cluster.local"], |t| t.contains("db-1.db.default.svc.cluster.local"))?;
+        self.run(&["delete", "job/work", "daemonset/every", "statefulset/db", "service/db"]).map(drop)
+    }
+}
+
+/// A plain HTTP GET.
+fn get(address: &str) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let target = address.parse().ok()?;
+    let mut stream = std::net::TcpStream::connect_timeout(&target, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(3))).ok()?;
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: test\r\n\r\n").ok()?;
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text); // the server may reset after its answer
+    Some(text)
+}
