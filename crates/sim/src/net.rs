@@ -12,7 +12,7 @@ use platform::time::{Duration, sleep};
 use platform::{Env, Rng};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use platform::watch;
 
 /// How bad the network is.
 #[derive(Clone, Copy, Debug, Default)]
