@@ -5,14 +5,11 @@
 
 mod apiserver;
 mod cli;
-<<<<<<< HEAD
-mod etcd_store;
-=======
 mod cluster;
 mod components;
 mod control;
 mod daemon;
->>>>>>> main
+mod etcd_store;
 mod flags;
 mod images;
 mod lifecycle;
