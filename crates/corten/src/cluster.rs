@@ -52,12 +52,12 @@ impl Cluster {
         platform::rng::secret(&mut random);
         let id = random.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let used = routed();
-        let free = |candidates: &mut dyn Iterator<Item = (Ipv4Addr, u8)>| {
+        let free = |mut candidates: Box<dyn Iterator<Item = (Ipv4Addr, u8)>>| {
             candidates.find(|(base, bits)| !used.iter().any(|(u, b)| overlaps((*base, *bits), (*u, *b)))).map(|(base, bits)| format!("{base}/{bits}"))
         };
-        let pods = free(&mut (244..=254).chain(128..244).map(|n| (Ipv4Addr::new(10, n, 0, 0), 16))).ok_or("no free range for pods in 10.0.0.0/8: this machine routes all of it")?;
-        let services = free(&mut (96..=127).map(|n| (Ipv4Addr::new(10, n, 0, 0), 16))).ok_or("no free range for services in 10.96.0.0/11: this machine routes all of it")?;
-        let link = free(&mut (0..=255).map(|n| (Ipv4Addr::new(172, 30, n, 0), 24))).ok_or("no free range for nodes in 172.30.0.0/16")?;
+        let pods = free(Box::new((244..=254).chain(128..244).map(|n| (Ipv4Addr::new(10, n, 0, 0), 16)))).ok_or("no free range for pods in 10.0.0.0/8: this machine routes all of it")?;
+        let services = free(Box::new((96..=127).map(|n| (Ipv4Addr::new(10, n, 0, 0), 16)))).ok_or("no free range for services in 10.96.0.0/11: this machine routes all of it")?;
+        let link = free(Box::new((0..=255).map(|n| (Ipv4Addr::new(172, 30, n, 0), 24)))).ok_or("no free range for nodes in 172.30.0.0/16")?;
         let link_net = link.split('.').nth(2).and_then(|n| n.parse().ok()).unwrap_or(0);
         let host = hostname();
         let cluster = Cluster {

@@ -83,11 +83,11 @@ pub fn flags(spec: &Spec, args: &[String]) -> Result<Option<Flags>, String> {
     spec.parse(args).map(Some)
 }
 
-fn connect(env: &Env, flags: &Flags) -> Result<(Config, Client), String> {
+fn connect(env: &Env, flags: &Flags, agent: &str) -> Result<(Config, Client), String> {
     let path = flags.path("kubeconfig").ok_or("flag --kubeconfig is needed: it says how the API server is reached")?;
     let config = Config::load(&path, None).map_err(|e| e.to_string())?;
     let https = Https::new(env, config.clone()).map_err(|e| e.to_string())?;
-    Ok((config, Client::new(Arc::new(https))))
+    Ok((config, Client::new(Arc::new(https), agent)))
 }
 
 fn duration(flags: &Flags, name: &str, default: u64) -> Result<Duration, String> {
@@ -135,7 +135,7 @@ async fn lead(env: &Env, client: &Client, flags: &Flags, name: &str, act: impl F
 /// `corten controller-manager`.
 pub async fn controller_manager(flags: Flags) -> Result<(), String> {
     let env = Env::system("controller-manager");
-    let (config, client) = connect(&env, &flags)?;
+    let (config, client) = connect(&env, &flags, "kube-controller-manager")?;
     let root_ca = match flags.path("root-ca-file") {
         Some(p) => paths::read(&p)?,
         None => config.authorities.as_ref().map(|a| String::from_utf8_lossy(a).into_owned()).unwrap_or_default(),
@@ -152,10 +152,10 @@ pub async fn controller_manager(flags: Flags) -> Result<(), String> {
 /// `corten scheduler`.
 pub async fn scheduler(flags: Flags) -> Result<(), String> {
     let env = Env::system("scheduler");
-    let (_, client) = connect(&env, &flags)?;
+    let (_, client) = connect(&env, &flags, "kube-scheduler")?;
     let acting = client.clone();
     lead(&env, &client, &flags, "kube-scheduler", move |env| {
-        scheduler::run(env, acting, scheduler::Options::default());
+        scheduler::run(env, &acting, scheduler::Options::default());
         Ok(())
     })
     .await
@@ -168,7 +168,7 @@ fn node_name(flags: &Flags) -> String {
 /// `corten proxy`.
 pub async fn proxy(flags: Flags) -> Result<(), String> {
     let env = Env::system("proxy");
-    let (_, client) = connect(&env, &flags)?;
+    let (_, client) = connect(&env, &flags, "kube-proxy")?;
     let block = |flag: &str, default: &str| Cidr::parse(flags.get(flag).unwrap_or(default)).ok_or_else(|| format!("flag --{flag}: no range such as {default}"));
     let options = network::proxy::Options {
         cluster_id: flags.get("cluster-id").unwrap_or("00000000").into(),
@@ -187,9 +187,9 @@ pub async fn proxy(flags: Flags) -> Result<(), String> {
 /// `corten kubelet`.
 pub async fn kubelet(flags: Flags) -> Result<(), String> {
     let env = Env::system("kubelet");
-    let (_, client) = connect(&env, &flags)?;
+    let (_, client) = connect(&env, &flags, "kubelet")?;
     let endpoint = flags.get("container-runtime-endpoint").unwrap_or("unix:///run/containerd/containerd.sock");
-    let cri = node::connect_runtime(endpoint).await?;
+    let cri = node::connect_runtime(&env, endpoint)?;
     let root = flags.path("root-dir").unwrap_or_else(|| PathBuf::from("/var/lib/kubelet"));
     let ip = flags.get("node-ip").ok_or("flag --node-ip is needed: the address by which others reach this node")?;
     let mut config = kubelet::KubeletConfig::new(&node_name(&flags), root, vec![ip.to_string()]);

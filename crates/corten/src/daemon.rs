@@ -42,11 +42,13 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
     let admin = authority.kept(&pki_dir, "admin", || authority.client("kubernetes-admin", &["system:masters"], now), "admin")?;
     let kubeconfig = kubeconfig(&format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port), &authority.cert, &admin);
     paths::write(&options.kubeconfig, kubeconfig.as_bytes(), true)?;
+    let local = |user: &str, groups: Vec<String>| Local::new(server.clone(), User { name: user.into(), groups, ..User::default() });
+    crate::roles::ensure(&Client::new(Arc::new(local("system:apiserver", vec!["system:masters".into()])), "corten")).await?;
     controllers(&env, &server, &cluster, &authority)?;
     progress("controllers and scheduler");
     let node_server = server.clone();
     let name = cluster.node.clone();
-    let client = move |user: User| Client::new(Arc::new(Local::new(node_server.clone(), user)));
+    let client = move |user: User| Client::new(Arc::new(Local::new(node_server.clone(), user)), "kubelet");
     let node_client = client(node_user(&name));
     let address = cluster.node_address(1);
     let node_options = NodeOptions {
@@ -124,18 +126,32 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     let clients: controllers::Clients = Arc::new(move |name: &str| {
         let user = match name {
             "controller-manager" => User { name: "system:kube-controller-manager".into(), ..User::default() },
-            _ => User { name: format!("system:serviceaccount:kube-system:{name}"), groups: vec!["system:serviceaccounts".into(), "system:serviceaccounts:kube-system".into()], ..User::default() },
+            _ => User { name: format!("system:serviceaccount:kube-system:{}", account(name)), groups: vec!["system:serviceaccounts".into(), "system:serviceaccounts:kube-system".into()], ..User::default() },
         };
-        Client::new(Arc::new(Local::new(local.clone(), user)))
+        Client::new(Arc::new(Local::new(local.clone(), user)), "kube-controller-manager")
     });
     let options = controllers::Options { root_ca: authority.cert.clone(), pod_range: cluster.pod_range.clone(), ..controllers::Options::default() };
     controllers::run(env, clients, options).map(drop)?;
     let user = User { name: "system:kube-scheduler".into(), ..User::default() };
-    scheduler::run(env, Client::new(Arc::new(Local::new(server.clone(), user))), scheduler::Options::default());
-    let user = User { name: "system:corten:dns".into(), groups: vec!["system:masters".into()], ..User::default() };
-    let publisher = Client::new(Arc::new(Local::new(server.clone(), user)));
+    scheduler::run(env, &Client::new(Arc::new(Local::new(server.clone(), user)), "kube-scheduler"), scheduler::Options::default());
+    let user = User { name: "system:corten:dns".into(), ..User::default() };
+    let publisher = Client::new(Arc::new(Local::new(server.clone(), user)), "corten-dns");
     env.spawn("dns publisher", dns::publish(env.clone(), publisher, IpAddr::V4(cluster.service_address(10))));
     Ok(())
+}
+
+/// The service account whose role a controller acts under.
+fn account(controller: &str) -> &str {
+    match controller {
+        "serviceaccount-controller" => "service-account-controller",
+        "root-ca-certificate-publisher-controller" => "root-ca-cert-publisher",
+        "garbage-collector-controller" => "generic-garbage-collector",
+        "pod-garbage-collector-controller" => "pod-garbage-collector",
+        "node-lifecycle-controller" | "taint-eviction-controller" | "node-ipam-controller" => "node-controller",
+        "endpoints-controller" => "endpoint-controller",
+        "replicationcontroller-controller" => "replication-controller",
+        other => other,
+    }
 }
 
 /// A kubeconfig with embedded certificates.

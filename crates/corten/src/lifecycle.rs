@@ -228,11 +228,11 @@ pub fn status(place: &Place) -> Result<(), String> {
         let env = Env::system("status");
         let config = client::Config::load(&kubeconfig, None).map_err(|e| e.to_string())?;
         let https = client::Https::new(&env, config).map_err(|e| e.to_string())?;
-        let client = client::Client::new(Arc::new(https));
+        let client = client::Client::new(Arc::new(https), "corten-status");
         let mut out = String::new();
-        for (path, what) in [("/api/v1/nodes", "nodes"), ("/api/v1/pods", "pods")] {
-            let list: serde_json::Value = client.get_path(path).await.map_err(|e| e.to_string())?;
-            let items = list["items"].as_array().cloned().unwrap_or_default();
+        for (resource, what) in [(&client::resources::NODES, "nodes"), (&client::resources::PODS, "pods")] {
+            let page = client.transport().list(client::ListRequest::all(resource.clone())).await.map_err(|e| e.to_string())?;
+            let items: Vec<serde_json::Value> = page.items.iter().filter_map(|i| serde_json::from_slice(i).ok()).collect();
             let ready = items.iter().filter(|i| i["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))).count();
             out.push_str(&format!("{what:<9} {} of {} ready\n", ready, items.len()));
         }
@@ -277,7 +277,7 @@ pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
     });
     if wrong.is_empty() {
         // Last, so that a reset that failed can be tried again.
-        note("data directory", remove_contents(&data));
+        wrong.extend(remove_contents(&data).err());
     }
     if wrong.is_empty() {
         println!("Removed the cluster {}.", cluster.id);

@@ -5,20 +5,18 @@
 
 mod apiserver;
 mod cli;
-<<<<<<< HEAD
-mod etcd_store;
-=======
 mod cluster;
 mod components;
 mod control;
 mod daemon;
->>>>>>> main
+mod etcd_store;
 mod flags;
 mod images;
 mod lifecycle;
 mod node;
 mod paths;
 mod pki;
+mod roles;
 mod server;
 
 use std::process::ExitCode;

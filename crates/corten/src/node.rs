@@ -52,7 +52,10 @@ impl Cni for Network {
                 "sctp" => network::Protocol::Sctp,
                 _ => network::Protocol::Tcp,
             },
-            host_ip: p.host_ip,
+            host_ip: match p.host_ip {
+                Some(IpAddr::V4(ip)) => Some(ip),
+                _ => None,
+            },
         });
         let attach = network::cni::Attach { sandbox: request.container_id.clone(), pod_uid: request.pod_uid.clone(), netns, ifname: request.interface.clone(), ports: ports.collect() };
         let attached = plugin.add(attach).await.map_err(|e| e.to_string())?;
@@ -82,21 +85,14 @@ impl Network {
 pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started, String> {
     let network = Arc::new(Network(OnceLock::new()));
     let cri: Arc<dyn wire::Cri> = match &o.runtime_endpoint {
-        Some(endpoint) => connect_runtime(endpoint).await?,
+        Some(endpoint) => connect_runtime(env, endpoint)?,
         None => {
             let config = runtime::RuntimeConfig { run: o.cluster.run_dir().join(&o.name), ..runtime::RuntimeConfig::new(&o.cluster.id, &o.name, o.dir.join("runtime")) };
             let runtime = runtime::Runtime::open(config, network.clone()).await.map_err(|e| format!("open the container runtime: {e}"))?;
-            let socket = o.cluster.run_dir().join(&o.name).join("cri.sock");
-            let served = runtime.clone();
             let control = crate::control::serve(crate::control::socket(&o.cluster.run_dir(), &o.name), runtime.clone());
             env.spawn("control socket", async move {
                 if let Err(e) = control.await {
                     tracing::warn!(error = %e, "the control socket ended");
-                }
-            });
-            env.spawn("cri socket", async move {
-                if let Err(e) = runtime::grpc::serve(served, &socket).await {
-                    tracing::warn!(error = %e, "the CRI socket ended");
                 }
             });
             Arc::new(runtime)
@@ -109,9 +105,9 @@ pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started,
 }
 
 /// A runtime behind a socket.
-pub async fn connect_runtime(endpoint: &str) -> Result<Arc<dyn wire::Cri>, String> {
-    let cri = kubelet::remote::Remote::connect(endpoint).await.map_err(|e| format!("container runtime at {endpoint}: {e}"))?;
-    Ok(cri)
+pub fn connect_runtime(env: &Env, endpoint: &str) -> Result<Arc<dyn wire::Cri>, String> {
+    let cri = kubelet::remote::Remote::new(env, endpoint).map_err(|e| format!("container runtime at {endpoint}: {e}"))?;
+    Ok(Arc::new(cri))
 }
 
 fn kubelet_config(o: &NodeOptions) -> kubelet::KubeletConfig {
@@ -145,7 +141,15 @@ fn services(env: &Env, client: &Client, o: &NodeOptions, network: Arc<Network>) 
         let mtu = network::overlay::pod_mtu(address).unwrap_or(1450);
         let config = network::cni::Config { cluster_id: cluster.id.clone(), node_block, cluster_block, dir: dir.join("network"), mtu };
         match network::cni::Plugin::new(config) {
-            Ok(plugin) => drop(network.0.set(plugin)),
+            Ok(plugin) => {
+                let keep = plugin.clone().keep();
+                e.spawn("pod rules", async move {
+                    if let Err(error) = keep.await {
+                        tracing::error!(%error, "the pod rules are not watched");
+                    }
+                });
+                drop(network.0.set(plugin));
+            }
             Err(error) => {
                 tracing::error!(%error, "the pod network cannot be built");
                 return;
@@ -225,7 +229,7 @@ impl Join {
         let env = Env::system(&self.name);
         let cluster = Cluster::load(&self.paths)?.ok_or_else(|| format!("there is no cluster in {}", self.paths.data.display()))?;
         let config = client::Config::load(&self.kubeconfig, None).map_err(|e| e.to_string())?;
-        let client = Client::new(Arc::new(client::Https::new(&env, config).map_err(|e| e.to_string())?));
+        let client = Client::new(Arc::new(client::Https::new(&env, config).map_err(|e| e.to_string())?), "kubelet");
         let dir = self.paths.pki();
         let file = |end: &str| paths::read(&dir.join(format!("kubelet-{}.{end}", self.name)));
         let options = NodeOptions {

@@ -124,8 +124,11 @@ impl Registry {
         admission::validate(self, &attrs, &object)?;
         let name = object.at(f::metadata).at(f::name).str().to_string();
         let _turn = if r.kind == "Service" { Some(self.allocation.lock().await) } else { None };
-        let mut extra = if r.kind == "Service" { self.allocate(&mut object, None, cx.dry_run)? } else { Vec::new() };
         let key = r.key(namespace, &name);
+        if self.cache(r).is_some_and(|c| c.get(&key).is_some()) {
+            return Err(Status::already_exists(&r.group, &r.plural, &name)); // before anything is allocated for it
+        }
+        let mut extra = if r.kind == "Service" { self.allocate(&mut object, None, cx.dry_run)? } else { Vec::new() };
         let (text, rv_at) = self.stored_text(&mut object, r);
         if cx.dry_run {
             let exists = self.cache(r).is_some_and(|c| c.get(&key).is_some());
