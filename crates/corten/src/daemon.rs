@@ -42,6 +42,8 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
     let admin = authority.kept(&pki_dir, "admin", || authority.client("kubernetes-admin", &["system:masters"], now), "admin")?;
     let kubeconfig = kubeconfig(&format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port), &authority.cert, &admin);
     paths::write(&options.kubeconfig, kubeconfig.as_bytes(), true)?;
+    let local = |user: &str, groups: Vec<String>| Local::new(server.clone(), User { name: user.into(), groups, ..User::default() });
+    crate::roles::ensure(&Client::new(Arc::new(local("system:apiserver", vec!["system:masters".into()])), "corten")).await?;
     controllers(&env, &server, &cluster, &authority)?;
     progress("controllers and scheduler");
     let node_server = server.clone();
@@ -132,7 +134,7 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     controllers::run(env, clients, options).map(drop)?;
     let user = User { name: "system:kube-scheduler".into(), ..User::default() };
     scheduler::run(env, &Client::new(Arc::new(Local::new(server.clone(), user)), "kube-scheduler"), scheduler::Options::default());
-    let user = User { name: "system:corten:dns".into(), groups: vec!["system:masters".into()], ..User::default() };
+    let user = User { name: "system:corten:dns".into(), ..User::default() };
     let publisher = Client::new(Arc::new(Local::new(server.clone(), user)), "corten-dns");
     env.spawn("dns publisher", dns::publish(env.clone(), publisher, IpAddr::V4(cluster.service_address(10))));
     Ok(())

@@ -16,6 +16,7 @@ mod lifecycle;
 mod node;
 mod paths;
 mod pki;
+mod roles;
 mod server;
 
 use std::process::ExitCode;

@@ -141,7 +141,15 @@ fn services(env: &Env, client: &Client, o: &NodeOptions, network: Arc<Network>) 
         let mtu = network::overlay::pod_mtu(address).unwrap_or(1450);
         let config = network::cni::Config { cluster_id: cluster.id.clone(), node_block, cluster_block, dir: dir.join("network"), mtu };
         match network::cni::Plugin::new(config) {
-            Ok(plugin) => drop(network.0.set(plugin)),
+            Ok(plugin) => {
+                let keep = plugin.clone().keep();
+                e.spawn("pod rules", async move {
+                    if let Err(error) = keep.await {
+                        tracing::error!(%error, "the pod rules are not watched");
+                    }
+                });
+                drop(network.0.set(plugin));
+            }
             Err(error) => {
                 tracing::error!(%error, "the pod network cannot be built");
                 return;

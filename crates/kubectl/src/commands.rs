@@ -1,7 +1,7 @@
 //! The table of commands: names, flags, what they do, and the code that does it. Help texts are derived from it.
 
 use crate::Ctx;
-use crate::cmd::{apply, change, delete, describe, exec, get, logs, make, meta, rollout};
+use crate::cmd::{apply, change, delete, describe, exec, get, logs, make, meta, node, rollout};
 use crate::core::flags::Takes::{Array, Bool, List, Optional, Text};
 use crate::core::flags::{Flag, Given, flag, short, usage};
 use crate::failure::Outcome;
@@ -58,7 +58,7 @@ const WRITE: &[Flag] = &[
     flag("dry-run", Optional("unchanged"), "none", "none, client or server"),
     flag("field-manager", Text, "", "Name under which the fields are managed"),
 ];
-const VALIDATE: &[Flag] = &[flag("validate", Optional("strict"), "", "strict, warn or ignore unknown and duplicate fields")];
+const VALIDATE: &[Flag] = &[flag("validate", Optional("strict"), "strict", "strict, warn or ignore unknown and duplicate fields")];
 const SAVE: &[Flag] = &[flag("save-config", Bool, "", "Remember the manifest for a later apply")];
 const TIMEOUT: &[Flag] = &[flag("timeout", Text, "0s", "How long to wait; 0 is for ever (a week)")];
 const CONTAINER: &[Flag] = &[short("container", 'c', Text, "", "Container of the pod")];
@@ -152,6 +152,21 @@ const EXPOSE: &[Flag] = &[
     short("selector", 'l', Text, "", "Labels of the pods"),
 ];
 
+const DRAIN: &[Flag] = &[
+    flag("ignore-daemonsets", Bool, "", "Leave pods of daemon sets"),
+    flag("delete-emptydir-data", Bool, "", "Also pods whose data goes with them"),
+    flag("force", Bool, "", "Also pods without a controller"),
+    flag("grace-period", Text, "-1", "Seconds to end in; -1 is the pod's own"),
+    flag("pod-selector", Text, "", "Only pods with these labels"),
+];
+const AUTOSCALE: &[Flag] = &[
+    flag("min", Text, "-1", "Fewest pods"),
+    flag("max", Text, "-1", "Most pods"),
+    flag("cpu-percent", Text, "-1", "Wanted share of the requested CPU"),
+    flag("cpu", Text, "", "Wanted CPU, as a percentage"),
+    flag("name", Text, "", "Name of the autoscaler"),
+];
+
 macro_rules! command {
     ($names:expr, $flags:expr, $usage:expr, $about:expr, $run:expr) => {
         Command { names: &$names, flags: &$flags, about: $about, usage: $usage, run: |ctx| Box::pin($run(ctx)), local: None }
@@ -221,6 +236,12 @@ pub const COMMANDS: &[Command] = &[
     command!(["patch"], [FILES, OUTPUT, WRITE, SUBRESOURCE, &[short("patch", 'p', Text, "", "The patch"), flag("patch-file", Text, "", "File with the patch"), flag("type", Text, "strategic", "strategic, merge or json")]], "TYPE NAME -p PATCH", "Change fields of an object", change::patch),
     command!(["cordon"], [SELECT, WRITE], "NODE", "Let no new pods onto a node", |c| change::cordon(c, true)),
     command!(["uncordon"], [SELECT, WRITE], "NODE", "Let pods onto a node again", |c| change::cordon(c, false)),
+    command!(["taint"], [SELECT, ALL, OUTPUT, WRITE, &[flag("overwrite", Bool, "", "Change taints that are there")]], "nodes NAME KEY=VALUE:EFFECT … KEY:EFFECT- …", "Set taints of nodes", node::taint),
+    command!(["drain"], [SELECT, WRITE, TIMEOUT, DRAIN], "NODE", "Move all pods off a node", node::drain),
+    command!(["set image"], [FILES, SELECT, ALL, OUTPUT, WRITE], "TYPE/NAME CONTAINER=IMAGE …", "Change images of a workload", node::set_image),
+    command!(["autoscale"], [FILES, OUTPUT, WRITE, AUTOSCALE], "TYPE/NAME --max=N", "Scale a workload by its load", node::autoscale),
+    command!(["events"], [ALL_NAMESPACES, &[flag("for", Text, "", "Only about TYPE/NAME"), flag("types", List, "", "Only of these types"), flag("no-headers", Bool, "", "No line of headers")]], "", "Show events", node::events),
+    command!(["auth whoami"], [], "", "Show who the server thinks you are", node::whoami),
     command!(["wait"], [FILES, SELECT, ALL, ALL_NAMESPACES, &[flag("for", Text, "", "delete, create, condition=NAME[=VALUE], jsonpath=PATH[=VALUE]"), flag("timeout", Text, "30s", "How long to wait")]], "TYPE/NAME --for=…", "Wait until objects are as they should be", change::wait),
     command!(["rollout status"], [FILES, SELECT, TIMEOUT, &[short("watch", 'w', Bool, "true", "Until it is done"), flag("revision", Text, "0", "Of this revision")]], "TYPE/NAME", "Follow a rollout", rollout::status),
     command!(["rollout history"], [FILES, SELECT, &[flag("revision", Text, "0", "Show this revision")]], "TYPE/NAME", "Show revisions", rollout::history),

@@ -1,5 +1,7 @@
 //! Standard output. A reader that went away (`kubectl get pods | head -1`) ends the program quietly.
 
+use crate::core::printer::Form;
+use crate::failure::{Failure, Outcome};
 use std::io::Write;
 
 /// Prints text.
@@ -17,6 +19,13 @@ pub fn bytes(bytes: &[u8]) {
         }
         std::process::exit(0);
     }
+}
+
+/// Reads `-o`, with the file that it may name.
+pub fn form(text: &str, no_headers: bool) -> Outcome<Form> {
+    let Some((kind, path)) = Form::file(text) else { return Form::parse(text, no_headers).map_err(Failure::error) };
+    let content = std::fs::read_to_string(path).map_err(|e| Failure::error(format!("error reading --template {path}, {e}")))?;
+    Form::from_file(kind, &content, no_headers).map_err(Failure::error)
 }
 
 /// Prints a line.

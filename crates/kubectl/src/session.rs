@@ -81,6 +81,9 @@ fn config(given: &Given) -> Outcome<Config> {
             Err(Error::Config(_)) if !path.exists() => {
                 return Err(Failure::error(format!("stat {}: no such file or directory", path.display())));
             }
+            Err(Error::Config(text)) if text.contains("there is no context") => {
+                return Err(Failure::error(format!("context {:?} does not exist", given.text("context"))));
+            }
             other => other?,
         },
         None => Config::in_cluster().unwrap_or_else(|_| Config { server: "http://localhost:8080".into(), ..Config::default() }),
@@ -151,8 +154,9 @@ impl Session {
             eprintln!("{method} {}{uri} {}", self.https.config().server, answer.status());
         }
         for warning in answer.headers().get_all("Warning") {
-            if let Some(text) = warning.to_str().ok().and_then(|w| w.split_once('"')).map(|(_, text)| text.trim_end_matches('"')) {
-                eprintln!("Warning: {}", text.replace("\\\"", "\""));
+            let quoted = warning.to_str().ok().and_then(|w| w.split_once('"'));
+            if let Some(text) = quoted.map(|(_, text)| text.strip_suffix('"').unwrap_or(text)) {
+                eprintln!("Warning: {}", text.replace("\\\"", "\"").replace("\\\\", "\\"));
             }
         }
         if answer.status().is_success() {

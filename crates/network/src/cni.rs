@@ -12,7 +12,9 @@ use crate::core::pods::{self, NodeRules, PortMapping};
 use crate::core::rt::{self, Cidr, Route, Veth};
 use crate::error::{Error, Result};
 use crate::netlink::{Protocol, Socket};
+use crate::listener::Listener;
 use crate::{firewall, links, netns, sysctl};
+use platform::time::{Duration, sleep};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,6 +22,9 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Pause after a rebuild that failed.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the plugin must know of node and cluster.
 #[derive(Clone, Debug)]
@@ -150,6 +155,21 @@ impl Plugin {
     /// The sandboxes that have an address: what a restarted daemon compares with the sandboxes that it found.
     pub fn sandboxes(&self) -> Vec<(String, Ipv4Addr)> {
         self.inner.lock().by_sandbox.values().map(|a| (a.sandbox.clone(), a.address)).collect()
+    }
+
+    /// Rebuilds the node's table, and lets pods' packets pass new firewalls, whenever somebody else changes nftables; until
+    /// the process ends. Acts in the network namespace of the calling thread.
+    pub async fn keep(self) -> Result<()> {
+        let ours = self.inner.netfilter.lock().unwrap_or_else(PoisonError::into_inner).port();
+        loop {
+            let listener = Listener::new()?;
+            while !listener.foreign_change(&self.inner.table, ours).await {}
+            tracing::warn!(table = self.inner.table, "somebody else changed the table of pod rules; building it anew");
+            if let Err(error) = self.inner.rebuild().and_then(|()| self.inner.open_firewall()) {
+                tracing::error!("the table of pod rules: {error}; trying again");
+                sleep(RETRY).await;
+            }
+        }
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T> + Send + 'static) -> Result<T> {

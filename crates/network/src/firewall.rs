@@ -16,8 +16,9 @@ const HEADER: [u8; 4] = [libc::AF_INET as u8, 0, 0, 0];
 const FORWARD: u32 = 2;
 const DROP: u32 = 0;
 
-fn comment(id: &str) -> String {
-    format!("corten-{id}")
+/// The comment of the rules for one block.
+fn comment(id: &str, block: &Cidr) -> String {
+    format!("corten-{id} {block}")
 }
 
 struct Chain {
@@ -38,35 +39,45 @@ fn dropping(socket: &Socket) -> Result<Vec<Chain>> {
     Ok(answers.iter().filter_map(|a| read(&a.body)).collect())
 }
 
-/// Our rules in foreign chains, as (table, chain, handle).
-fn ours(socket: &Socket, id: &str) -> Result<Vec<(String, String, u64)>> {
-    let wanted = crate::core::nft::comment_userdata(&comment(id));
+/// One of our rules in a foreign chain.
+struct Rule {
+    table: String,
+    chain: String,
+    handle: u64,
+    comment: String,
+}
+
+/// Our rules in foreign chains.
+fn ours(socket: &Socket, id: &str) -> Result<Vec<Rule>> {
+    let ours = format!("corten-{id} ");
     let answers = socket.request("list the rules of nftables", |b| b.message(GETRULE, flag::DUMP, &HEADER, |_| {}))?;
     let read = |body: &[u8]| {
         let attrs = body.get(4..)?;
-        if nl::attr(attrs, 7)? != wanted {
+        let comment = nl::text(nl::attr(attrs, 7)?.get(2..)?).to_string();
+        if !comment.starts_with(&ours) {
             return None;
         }
         let handle = u64::from_be_bytes(nl::attr(attrs, 3)?.try_into().ok()?);
         let text = |kind| nl::attr(attrs, kind).map(|v| nl::text(v).to_string());
-        Some((text(1)?, text(2)?, handle))
+        Some(Rule { table: text(1)?, chain: text(2)?, handle, comment })
     };
     Ok(answers.iter().filter_map(|a| read(&a.body)).collect())
 }
 
-/// Lets the packets of `pods` pass chains that drop by default. Repeating it changes nothing.
-pub fn open(socket: &Socket, id: &str, pods: &Cidr) -> Result<()> {
+/// Lets the packets from and to `block` pass chains that drop by default. Repeating it changes nothing.
+pub fn open(socket: &Socket, id: &str, block: &Cidr) -> Result<()> {
+    let comment = comment(id, block);
     let there = ours(socket, id)?;
     for chain in dropping(socket)? {
-        if there.iter().any(|(table, name, _)| *table == chain.table && *name == chain.name) {
+        if there.iter().any(|r| r.table == chain.table && r.chain == chain.name && r.comment == comment) {
             continue;
         }
         tracing::info!(table = chain.table, chain = chain.name, "letting pods' packets pass a firewall that drops by default");
         let mut tx = Transaction::new(&chain.table, socket.next_seq());
         for field in [Load::SourceAddress, Load::DestinationAddress] {
-            let mut rule = in_block(field, pods, true);
+            let mut rule = in_block(field, block, true);
             rule.extend([Expr::Counter, Expr::Then(Verdict::Accept)]);
-            tx.insert_foreign_rule(&chain.table, &chain.name, &rule, &comment(id));
+            tx.insert_foreign_rule(&chain.table, &chain.name, &rule, &comment);
         }
         socket.transact("let pods' packets pass a firewall", &tx.finish())?;
     }
@@ -75,7 +86,7 @@ pub fn open(socket: &Socket, id: &str, pods: &Cidr) -> Result<()> {
 
 /// Takes the rules of cluster `id` out again.
 pub fn close(socket: &Socket, id: &str) -> Result<()> {
-    for (table, chain, handle) in ours(socket, id)? {
+    for Rule { table, chain, handle, .. } in ours(socket, id)? {
         let mut tx = Transaction::new(&table, socket.next_seq());
         tx.delete_foreign_rule(&table, &chain, handle);
         socket.transact("take a rule out of a firewall", &tx.finish())?;

@@ -3,10 +3,12 @@
 //! Links are called `cb<id>` (bridge) and `ch<id>-<n>` (host end of node n). Everything is idempotent: what is there and
 //! right is left alone, so that a restarted daemon finds its nodes where they were.
 
+use crate::core::nft::{Expr, Hook, Load, Transaction};
+use crate::core::pods::in_block;
 use crate::core::rt::{self, Cidr, Route, Veth};
 use crate::error::{Error, Result};
 use crate::netlink::{Protocol, Socket};
-use crate::{links, netns};
+use crate::{firewall, links, netns};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -37,7 +39,30 @@ pub fn bridge(id: &str, address: IpAddr, prefix: u8) -> Result<()> {
     let link = links::find(&socket, &name)?.ok_or_else(|| Error::Invalid(format!("the bridge {name} went away")))?;
     socket.request(&format!("set the address of {name}"), |b| rt::add_address(b, link.index, Cidr { base: address, prefix }))?;
     socket.request(&format!("set {name} up"), |b| rt::set_up(b, link.index))?;
-    Ok(())
+    leave(id, &Cidr { base: address, prefix })
+}
+
+/// Name of the nftables table that lets nodes in namespaces reach what lies beyond this machine.
+pub fn table_name(id: &str) -> String {
+    format!("corten-{id}-nodes")
+}
+
+/// What the nodes send beyond this machine leaves with its address, and a firewall that drops by default lets it pass.
+fn leave(id: &str, subnet: &Cidr) -> Result<()> {
+    let subnet = Cidr::parse(&subnet.to_string()).ok_or_else(|| Error::Invalid(format!("{subnet} is not a block of addresses")))?;
+    let socket = Socket::open(Protocol::Netfilter)?;
+    let mut tx = Transaction::new(&table_name(id), socket.next_seq());
+    tx.add_table();
+    tx.delete_table();
+    tx.add_table();
+    tx.add_chain("nat-postrouting", Some(Hook { kind: "nat", number: 4, priority: 100 }));
+    let mut rule = in_block(Load::SourceAddress, &subnet, true);
+    rule.extend(in_block(Load::DestinationAddress, &subnet, false));
+    rule.extend(in_block(Load::DestinationAddress, &Cidr { base: IpAddr::from([224, 0, 0, 0]), prefix: 4 }, false));
+    rule.push(Expr::Masquerade);
+    tx.add_rule("nat-postrouting", &rule);
+    socket.transact("build the table of nodes in namespaces", &tx.finish())?;
+    firewall::open(&socket, id, &subnet)
 }
 
 /// Makes node `n`'s namespace, bound at `path`, and its link to the bridge.

@@ -8,7 +8,7 @@
 //! 1. [`overlay::identity`]`(env, client, node)` waits until the Node has podCIDR and InternalIP.
 //! 2. [`overlay::run`]`(env, client, Options, ready)`: overlay link and peers, and the node's route to services.
 //! 3. [`cni::Plugin::new`]`(Config { mtu: overlay::pod_mtu(address)?, .. })`, then `add`, `del`, `check`, all idempotent;
-//!    `sandboxes()` tells a restarted daemon what has an address. `del` waits for the kernel (30 ms).
+//!    Spawn `keep()`: it rebuilds the node's table when somebody else changes it. `sandboxes()` tells a restarted daemon what has an address. `del` waits for the kernel (30 ms).
 //! 4. [`proxy::run`]`(env, client, Options, ready)`: the service rules.
 //! 5. [`reset`]`(cluster_id, cni_dir)` removes all of one cluster from the namespace of the calling thread.
 //!
@@ -24,6 +24,7 @@ pub mod error;
 pub mod firewall;
 pub mod hosts;
 pub mod links;
+mod listener;
 pub mod netlink;
 pub mod netns;
 pub mod overlay;

@@ -9,7 +9,8 @@ use crate::core::nl::{self, flag};
 use crate::core::proxy::{Changes, Proxy, Settings};
 use crate::core::rt::Cidr;
 use crate::core::views::{EndpointSlice, Service};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::listener::Listener;
 use crate::netlink::{Protocol, Socket};
 use crate::conntrack;
 use client::{Client, Informer, Selection, resources};
@@ -17,8 +18,6 @@ use platform::Env;
 use platform::time::{Duration, sleep};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 /// What the proxy must know.
@@ -34,9 +33,6 @@ pub struct Options {
     pub service_block: Cidr,
 }
 
-/// Changes of nftables are told to this multicast group.
-const NFNLGRP_NFTABLES: libc::c_int = 7;
-const SUBSYSTEM_NFTABLES: u16 = 10;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(5);
 
@@ -74,26 +70,12 @@ pub async fn run(env: Env, client: Client, options: Options, ready: impl FnOnce(
         let foreign = tokio::select! {
             biased;
             () = state.1.notified() => false,
-            foreign = table.foreign_change() => foreign,
+            foreign = table.listener.foreign_change(&table.name, table.socket.port()) => foreign,
         };
         if foreign {
             tracing::warn!(table = table.name, "somebody else changed the table of service rules; building it anew");
         }
         table.sync(&state.0, foreign).await;
-    }
-}
-
-/// The multicast socket.
-struct Listener(AsyncFd<Socket>);
-
-impl Listener {
-    fn new() -> Result<Listener> {
-        let socket = Socket::open(Protocol::Netfilter)?;
-        socket.join(NFNLGRP_NFTABLES)?;
-        // SAFETY: a `Socket` owns its descriptor, never changes it, and is owned by the `AsyncFd` from here on.
-        let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        let registered = registered.map_err(|e| Error::kernel("wait for changes of nftables", std::io::Error::other(e.to_string())))?;
-        Ok(Listener(registered))
     }
 }
 
@@ -107,19 +89,6 @@ struct Kernel {
 impl Kernel {
     fn new(cluster_id: &str) -> Result<Kernel> {
         Ok(Kernel { name: table_name(cluster_id), socket: Socket::open(Protocol::Netfilter)?, listener: Listener::new()? })
-    }
-
-    /// Waits for messages about nftables; `true` when one was about our table and not of our making, or when some were lost.
-    async fn foreign_change(&self) -> bool {
-        let Ok(mut guard) = self.listener.0.readable().await else { return true };
-        guard.clear_ready();
-        match self.listener.0.get_ref().multicast() {
-            Ok(messages) => messages.iter().any(|(sender, kind, body)| {
-                let about = body.get(4..).and_then(|attrs| nl::attr(attrs, 1)).map(nl::text);
-                kind >> 8 == SUBSYSTEM_NFTABLES && *sender != self.socket.port() && about == Some(&self.name)
-            }),
-            Err(_) => true,
-        }
     }
 
     /// Makes the kernel follow the state; tries again until it does.

@@ -4,7 +4,7 @@ use crate::core::addresses::overlay_name;
 use crate::core::nft::Transaction;
 use crate::error::Result;
 use crate::netlink::{Protocol, Socket};
-use crate::{cni, firewall, links, proxy, sysctl};
+use crate::{cni, firewall, hosts, links, proxy, sysctl};
 use std::path::Path;
 
 /// Deletes the tables, links (routes and neighbours go with them) and firewall rules of the cluster `id`, and puts back
@@ -12,7 +12,7 @@ use std::path::Path;
 pub fn reset(id: &str, dir: &Path) -> Result<()> {
     cni::check_cluster_id(id)?;
     let netfilter = Socket::open(Protocol::Netfilter)?;
-    for table in [proxy::table_name(id), cni::table_name(id)] {
+    for table in [proxy::table_name(id), cni::table_name(id), hosts::table_name(id)] {
         let mut tx = Transaction::new(&table, netfilter.next_seq());
         tx.add_table();
         tx.delete_table();

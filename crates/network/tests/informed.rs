@@ -63,6 +63,7 @@ fn services_follow_the_objects_and_foreign_changes_are_undone() {
     let plugin = node.run(move || Plugin::new(config));
     let attach = Attach { sandbox: "p".into(), pod_uid: String::new(), netns: pod.path(), ifname: "eth0".into(), ports: vec![] };
     test.block_on(plugin.add(attach)).unwrap();
+    running.spawn(plugin.clone().keep());
     pod.serve("pod", 80);
 
     let service = json!({"metadata": {"name": "web"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80, "protocol": "TCP"}]}});
@@ -77,6 +78,7 @@ fn services_follow_the_objects_and_foreign_changes_are_undone() {
     until("the element is back", || node.tcp("10.96.0.9:80").is_ok());
     node.sh("nft flush ruleset");
     until("the table is back", || node.tcp("10.96.0.9:80").is_ok());
+    until("and that of pods", || node.sh("nft list tables").contains("corten-0c0ffee4-pods"));
 
     let at = At { resource: &resources::ENDPOINTSLICES, namespace: "default", name: "web-1" };
     test.block_on(client.patch(at, None, &PatchKind::Merge, &json!({"endpoints": null}))).unwrap();

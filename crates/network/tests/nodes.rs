@@ -75,7 +75,7 @@ fn two_nodes() {
     b.ns.serve("node2", 99);
     assert_eq!(a.pod.tcp("192.168.7.2:99").unwrap(), "node2 192.168.7.1", "leaving the cluster is masqueraded");
     let rules = a.ns.sh("nft list chain ip filter FORWARD");
-    assert_eq!(rules.matches("comment \"corten-0c0ffee3\"").count(), 2, "{rules}");
+    assert_eq!(rules.matches("comment \"corten-0c0ffee3 10.244.0.0/16\"").count(), 2, "{rules}");
 
     assert!(a.overlay.apply(&peers("n1", objects[..1].iter())).unwrap());
     assert!(!a.ns.sh("ip route; ip neigh; bridge fdb show").contains("10.244.2."), "the node that left is forgotten");
@@ -92,4 +92,41 @@ fn two_nodes() {
     for node in [a, b] {
         std::fs::remove_dir_all(node.dir).unwrap();
     }
+}
+
+#[test]
+fn a_node_in_a_namespace_reaches_what_lies_beyond_its_machine() {
+    if !common::wanted() {
+        return;
+    }
+    let id = "0c0ffee5";
+    let (machine, outside, dir) = (Ns::new(), Ns::new(), dir("hosts"));
+    machine.sh(&format!("ip link add up0 type veth peer name eth0 netns /proc/{}/fd/{}", std::process::id(), outside.file.as_raw_fd()));
+    machine.sh("ip addr add 192.168.5.1/24 dev up0; ip link set up0 up; echo 1 > /proc/sys/net/ipv4/ip_forward");
+    machine.sh("nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
+    outside.sh("ip addr add 192.168.5.2/24 dev eth0; ip link set eth0 up");
+    outside.serve("outside", 80);
+    let path = dir.join("n2");
+    let bound = path.clone();
+    machine.run(move || {
+        for _ in 0..2 {
+            network::hosts::bridge(id, common::ip("10.9.0.1"), 24)?;
+            network::hosts::host(id, 2, &bound, common::ip("10.9.0.2"), 24, common::ip("10.9.0.1"))?;
+        }
+        Ok(())
+    });
+    let node = Ns { file: network::netns::open(&path).unwrap() };
+    assert_eq!(node.tcp("192.168.5.2:80").unwrap(), "outside 192.168.5.1");
+    drop(node);
+    machine.serve("machine", 81);
+    let node = Ns { file: network::netns::open(&path).unwrap() };
+    assert_eq!(node.tcp("10.9.0.1:81").unwrap(), "machine 10.9.0.2", "the machine sees the node itself");
+    let binds = dir.clone();
+    machine.run(move || {
+        network::hosts::reset(id, &binds)?;
+        network::reset(id, &binds)
+    });
+    let left = machine.sh("nft list ruleset; ip link");
+    assert!(!left.contains(id), "{left}");
+    std::fs::remove_dir_all(dir).unwrap();
 }

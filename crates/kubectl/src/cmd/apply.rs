@@ -2,7 +2,7 @@
 
 use crate::Ctx;
 use crate::core::merge::{LAST_APPLIED, three_way, with_memory};
-use crate::core::printer::{self, Form};
+use crate::core::printer;
 use crate::failure::{Failure, Outcome};
 use crate::files::{Target, file_targets};
 use crate::out;
@@ -68,7 +68,7 @@ pub fn report(ctx: &Ctx, target: &Target, object: &Value, done: &str, dry: DryRu
         out::line(&format!("{} {done}{}", target.label(), dry.note()));
         return Ok(());
     }
-    let form = Form::parse(text, false).map_err(Failure::error)?;
+    let form = out::form(text, false)?;
     let mut object = object.clone();
     if !ctx.given.on("show-managed-fields") {
         printer::tidy(&mut object);
@@ -141,7 +141,7 @@ async fn client_side(ctx: &Ctx, target: &Target, source: &str, dry: DryRun) -> O
         Err(failure) => return Err(failure.while_doing(&format!("error when retrieving current configuration of {source:?}"))),
     };
     let memory = current.at("metadata").at("annotations").at(LAST_APPLIED).str().to_string();
-    if memory.is_empty() {
+    if memory.is_empty() && dry != DryRun::Client {
         eprintln!(
             "Warning: resource {}/{} is missing the {LAST_APPLIED} annotation which is required by kubectl apply. kubectl apply should only be used on resources created declaratively by either kubectl create --save-config or kubectl apply. The missing annotation will be patched automatically.",
             target.resource.plural, target.name

@@ -183,19 +183,25 @@ pub async fn cordon(ctx: &Ctx, on: bool) -> Outcome {
     let mut args = vec!["nodes".to_string()];
     args.extend(ctx.given.args.iter().map(|a| a.trim_start_matches("node/").trim_start_matches("nodes/").to_string()));
     for target in targets(ctx, &args).await? {
-        let now = ctx.session.get(&target.path()).await?;
-        let done = if on { "cordoned" } else { "uncordoned" };
-        if now.at("spec").at("unschedulable").is_true() == on {
-            out::line(&format!("{} already {done}{}", target.label(), dry.note()));
-            continue;
-        }
-        if dry != DryRun::Client {
-            let value = if on { Value::from(true) } else { Value::Null };
-            let uri = client::with_query(&target.path(), &write_query(ctx, "kubectl-cordon", dry));
-            ctx.session.patch(&uri, STRATEGIC, &object([("spec", object([("unschedulable", value)]))])).await?;
-        }
-        out::line(&format!("{} {done}{}", target.label(), dry.note()));
+        cordon_one(ctx, &target, on, dry).await?;
     }
+    Ok(())
+}
+
+/// Cordons or uncordons one node.
+pub async fn cordon_one(ctx: &Ctx, target: &Target, on: bool, dry: DryRun) -> Outcome {
+    let now = ctx.session.get(&target.path()).await?;
+    let done = if on { "cordoned" } else { "uncordoned" };
+    if now.at("spec").at("unschedulable").is_true() == on {
+        out::line(&format!("{} already {done}{}", target.label(), dry.note()));
+        return Ok(());
+    }
+    if dry != DryRun::Client {
+        let value = if on { Value::from(true) } else { Value::Null };
+        let uri = client::with_query(&target.path(), &write_query(ctx, "kubectl-cordon", dry));
+        ctx.session.patch(&uri, STRATEGIC, &object([("spec", object([("unschedulable", value)]))])).await?;
+    }
+    out::line(&format!("{} {done}{}", target.label(), dry.note()));
     Ok(())
 }
 

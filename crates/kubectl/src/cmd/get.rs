@@ -29,7 +29,7 @@ pub async fn run(ctx: &Ctx) -> Outcome {
         out::bytes(&bytes);
         return Ok(());
     }
-    let form = Form::parse(given.text("output"), given.on("no-headers")).map_err(Failure::error)?;
+    let form = out::form(given.text("output"), given.on("no-headers"))?;
     let requests = requests(ctx).await?;
     if requests.is_empty() {
         let text = "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported resources.\n\nerror: Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that resource (e.g. kubectl explain pods).\nSee 'kubectl get -h' for help and examples";

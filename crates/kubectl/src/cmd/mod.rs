@@ -9,4 +9,5 @@ pub mod get;
 pub mod logs;
 pub mod make;
 pub mod meta;
+pub mod node;
 pub mod rollout;

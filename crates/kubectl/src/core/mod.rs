@@ -2,6 +2,7 @@
 
 pub mod condition;
 pub mod describe;
+pub mod edit;
 pub mod flags;
 pub mod generate;
 pub mod jsonpath;

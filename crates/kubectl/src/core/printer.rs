@@ -33,16 +33,22 @@ impl Form {
             "name" => Ok(Form::Name),
             "jsonpath" | "jsonpath-as-json" if argument.is_empty() => Err("template format specified but no template given".into()),
             "jsonpath" => Template::parse(argument, true).map(Form::JsonPath).map_err(|e| format!("error parsing jsonpath {argument}, {e}")),
-            "jsonpath-file" | "custom-columns-file" => {
-                let content = std::fs::read_to_string(argument).map_err(|e| format!("error reading --template {argument}, {e}"))?;
-                let content = content.trim_end_matches('\n');
-                if kind == "jsonpath-file" { Form::parse(&format!("jsonpath={content}"), no_headers) } else { columns_of_file(content, no_headers) }
-            }
             "custom-columns" => columns_of(argument, no_headers),
             _ => Err(format!(
                 "unable to match a printer suitable for the output format {kind:?}, allowed formats are: custom-columns,custom-columns-file,json,jsonpath,jsonpath-file,name,wide,yaml"
             )),
         }
+    }
+
+    /// The file that `-o` names, if it names one: read it and give it to [`Form::from_file`].
+    pub fn file(text: &str) -> Option<(&str, &str)> {
+        text.split_once('=').filter(|(kind, _)| matches!(*kind, "jsonpath-file" | "custom-columns-file"))
+    }
+
+    /// Reads the content of the file that `-o` named.
+    pub fn from_file(kind: &str, content: &str, no_headers: bool) -> Result<Form, String> {
+        let content = content.trim_end_matches('\n');
+        if kind == "jsonpath-file" { Form::parse(&format!("jsonpath={content}"), no_headers) } else { columns_of_file(content, no_headers) }
     }
 
     /// Do tables of the server serve?

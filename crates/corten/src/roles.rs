@@ -1,0 +1,85 @@
+//! Roles of our own components, beyond upstream's.
+//!
+//! Upstream's controllers replace whole objects (`update`); ours patch the fields they mean (`patch`), so that they cannot
+//! undo what others wrote. Each controller therefore gets, besides its upstream role, the right to patch what it may
+//! update: derived from the same facts, nothing more.
+
+use api::{Value, f, json, value::object};
+use client::{Client, Resource};
+use serde_json::Value as Json;
+
+const ROLES: &str = include_str!("../../../facts/bootstrap/clusterroles.json");
+const BINDINGS: &str = include_str!("../../../facts/bootstrap/clusterrolebindings.json");
+const GROUP: &str = "rbac.authorization.k8s.io";
+const DNS: &str = "corten:dns";
+const NODE: &str = "corten:node";
+
+fn items(text: &str) -> Vec<Value> {
+    let v = json::parse(text.as_bytes()).unwrap_or_default();
+    if v.as_list().is_some() { v.items().to_vec() } else { v.at(f::items).items().to_vec() }
+}
+
+/// The rules of a role that allow `update`, allowing `patch`.
+fn patching(role: &Value) -> Vec<Value> {
+    let may_update = |r: &&Value| r.at(f::verbs).items().iter().any(|v| v.str() == "update");
+    let patch = |r: &Value| {
+        let mut rule = r.clone();
+        rule.set(f::verbs, vec!["patch".into()]);
+        rule
+    };
+    role.at(f::rules).items().iter().filter(may_update).map(patch).collect()
+}
+
+/// Roles and bindings, as (role, binding).
+fn wanted() -> Vec<(Value, Value)> {
+    let bindings = items(BINDINGS);
+    let mut out = Vec::new();
+    for role in items(ROLES) {
+        let name = role.at(f::metadata).at(f::name).str();
+        let Some(short) = name.strip_prefix("system:controller:") else { continue };
+        let rules = patching(&role);
+        let Some(binding) = bindings.iter().find(|b| b.at(f::roleRef).at(f::name).str() == name) else { continue };
+        if !rules.is_empty() {
+            out.push(pair(&format!("corten:controller:{short}"), rules, binding.at(f::subjects).clone()));
+        }
+    }
+    let rule = |groups: &str, resources: &[&str], verbs: &[&str]| {
+        let list = |items: &[&str]| Value::List(items.iter().map(|i| Value::from(*i)).collect());
+        object([("apiGroups", list(&[groups])), ("resources", list(resources)), ("verbs", list(verbs))])
+    };
+    let dns = vec![
+        rule("", &["nodes"], &["get", "list", "watch"]),
+        rule("", &["services"], &["get", "create", "update", "patch"]),
+        rule("discovery.k8s.io", &["endpointslices"], &["get", "create", "update", "patch", "delete"]),
+    ];
+    let subject = object([("kind", "User".into()), ("apiGroup", GROUP.into()), ("name", "system:corten:dns".into())]);
+    out.push(pair(DNS, dns, vec![subject].into()));
+    // A node's process is also its service proxy and its DNS: it reads what upstream's node role does not show.
+    let node = vec![rule("", &["services"], &["get", "list", "watch"]), rule("discovery.k8s.io", &["endpointslices"], &["get", "list", "watch"])];
+    let nodes = object([("kind", "Group".into()), ("apiGroup", GROUP.into()), ("name", "system:nodes".into())]);
+    out.push(pair(NODE, node, vec![nodes].into()));
+    out
+}
+
+fn pair(name: &str, rules: Vec<Value>, subjects: Value) -> (Value, Value) {
+    let meta = || object([("name", name.into())]);
+    let role = object([("metadata", meta()), ("rules", rules.into())]);
+    let reference = object([("apiGroup", GROUP.into()), ("kind", "ClusterRole".into()), ("name", name.into())]);
+    (role, object([("metadata", meta()), ("roleRef", reference), ("subjects", subjects)]))
+}
+
+/// Makes the roles that are missing.
+pub async fn ensure(client: &Client) -> Result<(), String> {
+    for (role, binding) in wanted() {
+        for (plural, kind, v) in [("clusterroles", "ClusterRole", &role), ("clusterrolebindings", "ClusterRoleBinding", &binding)] {
+            let resource = Resource::new(GROUP, "v1", plural, kind, false);
+            let v: Json = serde_json::from_str(&v.to_string()).map_err(|e| e.to_string())?;
+            match client.create(&resource, "", v).await {
+                Ok(_) => {}
+                Err(e) if e.is_already_exists() => {}
+                Err(e) => return Err(format!("make the role of a component: {e}")),
+            }
+        }
+    }
+    Ok(())
+}
