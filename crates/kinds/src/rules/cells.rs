@@ -127,80 +127,93 @@ fn exit_reason(t: &Value) -> String {
     }
 }
 
-/// What a pod's row says: reason, ready and all containers, restarts, time of the last one.
-fn pod_summary(p: &Value) -> (String, i64, i64, i64, Option<i64>) {
-    let (spec, status) = (p.at(f::spec), p.at(f::status));
-    let (mut restarts, mut last, mut ready) = (0, None, 0);
-    let sidecars = spec.at(f::initContainers).items().iter().filter(|c| c.at(f::restartPolicy).str() == "Always").count();
-    let total = spec.at(f::containers).items().len() + sidecars;
-    let mut reason = match status.at(f::reason).str() {
-        "" => status.at(f::phase).str().to_string(),
-        r => r.to_string(),
-    };
-    if status.at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "PodScheduled" && c.at(f::reason).str() == "SchedulingGated") {
-        reason = "SchedulingGated".into();
+/// What a pod's row says.
+#[derive(Default)]
+struct Summary {
+    reason: String,
+    ready: i64,
+    restarts: i64,
+    last: Option<i64>,
+}
+
+impl Summary {
+    fn count(&mut self, status: &Value) {
+        self.restarts += status.at(f::restartCount).int();
+        let finished = status.at(f::lastState).at(f::terminated).at(f::finishedAt);
+        self.last = self.last.max(finished.as_str().and_then(time::parse_seconds));
     }
-    let finished = |c: &Value| c.at(f::lastState).at(f::terminated).at(f::finishedAt).as_str().and_then(time::parse_seconds);
-    let mut initializing = false;
+}
+
+/// Init containers first: the one that is under way names the pod's state. Answers whether one is.
+fn initializing(s: &mut Summary, spec: &Value, status: &Value) -> bool {
     for (i, c) in status.at(f::initContainerStatuses).items().iter().enumerate() {
-        restarts += c.at(f::restartCount).int();
-        last = last.max(finished(c));
+        s.count(c);
         let state = c.at(f::state);
-        let sidecar = is_sidecar(spec, c.at(f::name).str());
         if state.has(f::terminated) && state.at(f::terminated).at(f::exitCode).int() == 0 {
             continue;
         }
-        if sidecar && c.at(f::started).is_true() {
-            if c.at(f::ready).is_true() {
-                ready += 1;
-            }
+        if is_sidecar(spec, c.at(f::name).str()) && c.at(f::started).is_true() {
+            s.ready += i64::from(c.at(f::ready).is_true());
             continue;
         }
-        initializing = true;
         let waiting = state.at(f::waiting).at(f::reason).str();
-        reason = if state.has(f::terminated) {
+        s.reason = if state.has(f::terminated) {
             format!("Init:{}", exit_reason(state.at(f::terminated)))
         } else if !waiting.is_empty() && waiting != "PodInitializing" {
             format!("Init:{waiting}")
         } else {
             format!("Init:{i}/{}", spec.at(f::initContainers).items().len())
         };
-        break;
+        return true;
     }
-    if !initializing {
-        (restarts, last) = (0, None);
-        let mut running = false;
-        for c in status.at(f::initContainerStatuses).items().iter().filter(|c| is_sidecar(spec, c.at(f::name).str())) {
-            restarts += c.at(f::restartCount).int();
-            last = last.max(finished(c));
+    false
+}
+
+/// Then the containers: the first one that is in trouble names the pod's state.
+fn running(s: &mut Summary, spec: &Value, status: &Value) {
+    (s.restarts, s.last) = (0, None);
+    status.at(f::initContainerStatuses).items().iter().filter(|c| is_sidecar(spec, c.at(f::name).str())).for_each(|c| s.count(c));
+    let mut any = false;
+    for c in status.at(f::containerStatuses).items().iter().rev() {
+        s.count(c);
+        let state = c.at(f::state);
+        let waiting = state.at(f::waiting).at(f::reason).str();
+        if !waiting.is_empty() {
+            s.reason = waiting.to_string();
+        } else if state.has(f::terminated) {
+            s.reason = exit_reason(state.at(f::terminated));
+        } else if c.at(f::ready).is_true() && state.has(f::running) {
+            any = true;
+            s.ready += 1;
         }
-        for c in status.at(f::containerStatuses).items().iter().rev() {
-            restarts += c.at(f::restartCount).int();
-            last = last.max(finished(c));
-            let state = c.at(f::state);
-            let waiting = state.at(f::waiting).at(f::reason).str();
-            if !waiting.is_empty() {
-                reason = waiting.to_string();
-            } else if state.has(f::terminated) {
-                reason = exit_reason(state.at(f::terminated));
-            } else if c.at(f::ready).is_true() && state.has(f::running) {
-                running = true;
-                ready += 1;
-            }
-        }
-        if reason == "Completed" && running {
-            let pod_ready = status.at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True");
-            reason = if pod_ready { "Running" } else { "NotReady" }.into();
-        }
+    }
+    if s.reason == "Completed" && any {
+        let ready = status.at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True");
+        s.reason = if ready { "Running" } else { "NotReady" }.into();
+    }
+}
+
+/// Reason, ready and all containers, restarts, time of the last one.
+fn pod_summary(p: &Value) -> (String, i64, i64, i64, Option<i64>) {
+    let (spec, status) = (p.at(f::spec), p.at(f::status));
+    let sidecars = spec.at(f::initContainers).items().iter().filter(|c| c.at(f::restartPolicy).str() == "Always").count();
+    let total = (spec.at(f::containers).items().len() + sidecars) as i64;
+    let given = status.at(f::reason).str();
+    let mut s = Summary { reason: if given.is_empty() { status.at(f::phase).str() } else { given }.to_string(), ..Summary::default() };
+    if status.at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "PodScheduled" && c.at(f::reason).str() == "SchedulingGated") {
+        s.reason = "SchedulingGated".into();
+    }
+    if !initializing(&mut s, spec, status) {
+        running(&mut s, spec, status);
     }
     if p.at(f::metadata).has(f::deletionTimestamp) {
-        if status.at(f::reason).str() == "NodeLost" {
-            reason = "Unknown".into();
+        if given == "NodeLost" {
+            s.reason = "Unknown".into();
         } else if !matches!(status.at(f::phase).str(), "Failed" | "Succeeded") {
-            reason = "Terminating".into();
+            s.reason = "Terminating".into();
         }
     }
-    (reason, ready, total as i64, restarts, last)
+    (s.reason, s.ready, total, s.restarts, s.last)
 }
 
 /// PodTemplate.
