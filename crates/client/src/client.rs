@@ -193,6 +193,26 @@ impl Client {
         self.send(http::Method::PUT, &at.path(subresource), object).await
     }
 
+    /// Reads an object, merges `patch` into it (RFC 7386) and writes it, or a subresource of it, at the revision that was read.
+    /// `metadata.uid` and `metadata.resourceVersion` in the patch are preconditions.
+    pub async fn modify(&self, at: At<'_>, subresource: Option<&str>, patch: &Value) -> Result<Bytes, Error> {
+        let mut object: Value = self.get(at).await?;
+        for field in ["uid", "resourceVersion"] {
+            let (wanted, found) = (patch["metadata"][field].as_str(), object["metadata"][field].as_str());
+            if wanted.is_some_and(|w| !w.is_empty() && Some(w) != found) {
+                let message = format!("{} {}: {field} is {found:?}, not {wanted:?}", at.resource.plural, at.name);
+                let body = json!({"reason": "Conflict", "message": message, "code": 409});
+                return Err(Error::from_status(409, body.to_string().into()));
+            }
+        }
+        let before = object.clone();
+        merge(&mut object, patch);
+        if object == before {
+            return Ok(object.to_string().into());
+        }
+        self.update(at, subresource, &object).await
+    }
+
     /// Posts to a subresource (`binding`, `eviction`, `token`).
     pub async fn post(&self, at: At<'_>, subresource: &str, object: &Value) -> Result<Bytes, Error> {
         self.send(http::Method::POST, &at.path(Some(subresource)), object).await
@@ -225,6 +245,24 @@ impl Client {
 impl At<'_> {
     fn path(&self, subresource: Option<&str>) -> String {
         self.resource.path(Some(self.namespace), Some(self.name), subresource)
+    }
+}
+
+/// Applies a merge patch (RFC 7386).
+pub fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().map(|t| t.shift_remove(key));
+        } else {
+            merge(&mut target[key.as_str()], value);
+        }
     }
 }
 

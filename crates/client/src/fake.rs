@@ -1,6 +1,7 @@
 //! An API server in memory for tests of components: objects by path, revisions, watches, merge patches, preconditions,
 //! finalizers, graceful deletion of pods. It knows no kinds: no defaults, no validation, no admission.
 
+use crate::client::merge;
 use crate::error::Error;
 use crate::resource::Resource;
 use crate::transport::*;
@@ -49,23 +50,6 @@ fn split(path: &str) -> Path {
     collection = format!("{collection}/{}", parts.get(at).unwrap_or(&""));
     let part = |i: usize| parts.get(at + i).map(|s| s.to_string()).unwrap_or_default();
     Path { collection, namespace, name: part(1), subresource: part(2) }
-}
-
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().map(|t| t.shift_remove(key));
-        } else {
-            merge(&mut target[key.as_str()], value);
-        }
-    }
 }
 
 fn refuse(code: u16, reason: &str, message: String) -> http::Response<Bytes> {

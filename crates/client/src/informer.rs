@@ -15,7 +15,7 @@ use platform::time::{Duration, sleep};
 use platform::{Env, Rng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use platform::watch;
 
 const PAGE: usize = 500;
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);

@@ -30,7 +30,7 @@ mod runner;
 mod transport;
 mod view;
 
-pub use client::{At, Client, DeleteOptions, PatchKind, Propagation, decode};
+pub use client::{At, Client, DeleteOptions, PatchKind, Propagation, decode, merge};
 pub use core::queue::Queue;
 pub use discovery::{Served, discover};
 pub use error::{Error, Reason, StatusError};

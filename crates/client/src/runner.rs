@@ -28,6 +28,8 @@ pub const HOLD_MOST: Duration = Duration::from_secs(30);
 pub trait Controller: Send + Sync + 'static {
     /// Its name in logs, events and metrics.
     const NAME: &'static str;
+    /// The service account it acts as (`kube-system`), if that is not its name.
+    const ACCOUNT: &'static str = Self::NAME;
     /// What it works on.
     type Key: Clone + Ord + Debug + Send + Sync + 'static;
     /// All that one decision looks at.
@@ -132,6 +134,16 @@ pub enum Op {
         /// The patch.
         patch: Value,
     },
+    /// Reads an object, merges the patch into it and writes it back at the revision that was read: for those who may `update`
+    /// but not `patch`.
+    Update {
+        /// The object.
+        target: Target,
+        /// Empty: the object itself.
+        subresource: &'static str,
+        /// The merge patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions.
+        patch: Value,
+    },
     /// Deletes an object; fine if it is gone.
     Delete {
         /// The object.
@@ -157,7 +169,7 @@ pub enum Op {
         /// What.
         object: Value,
     },
-    /// Replaces a subresource (`finalize`).
+    /// Replaces an object (empty subresource) or a subresource (`finalize`).
     Put {
         /// The object.
         target: Target,
@@ -181,9 +193,19 @@ impl Op {
         Op::Patch { target, subresource: "", kind: PatchKind::Merge, patch }
     }
 
-    /// Merges into an object's status.
-    pub fn status(target: Target, patch: Value) -> Op {
+    /// Merges into an object's status, by a patch request.
+    pub fn patch_status(target: Target, patch: Value) -> Op {
         Op::Patch { target, subresource: "status", kind: PatchKind::Merge, patch }
+    }
+
+    /// Merges into an object, by an update request.
+    pub fn update(target: Target, patch: Value) -> Op {
+        Op::Update { target, subresource: "", patch }
+    }
+
+    /// Merges into an object's status, by an update request.
+    pub fn status(target: Target, patch: Value) -> Op {
+        Op::Update { target, subresource: "status", patch }
     }
 
     /// Deletes the object with this uid.
@@ -355,7 +377,7 @@ pub fn run<C: Controller>(env: &Env, client: &Client, recorder: &Recorder, contr
     controller.routes(&mut routes);
     let runner = Arc::new(Runner {
         env: env.clone(),
-        client: client.with_agent(C::NAME),
+        client: client.clone(),
         recorder: recorder.clone(),
         controller,
         shared: shared.clone(),
@@ -486,7 +508,11 @@ impl<C: Controller> Runner<C> {
                 Ok(written(&target.resource, &bytes))
             }
             Op::Put { target, subresource, object } => {
-                let bytes = self.client.update(target.at(), Some(subresource), object).await?;
+                let bytes = self.client.update(target.at(), Some(*subresource).filter(|s| !s.is_empty()), object).await?;
+                Ok(written(&target.resource, &bytes))
+            }
+            Op::Update { target, subresource, patch } => {
+                let bytes = self.client.modify(target.at(), Some(*subresource).filter(|s| !s.is_empty()), patch).await?;
                 Ok(written(&target.resource, &bytes))
             }
             Op::DeleteAll { resource, namespace } => {

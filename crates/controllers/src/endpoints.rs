@@ -86,6 +86,7 @@ pub struct OldEndpoints(pub Sources);
 
 impl Controller for OldEndpoints {
     const NAME: &'static str = "endpoints-controller";
+    const ACCOUNT: &'static str = "endpoint-controller";
     type Key = ObjectKey;
     type World = World;
 

@@ -109,6 +109,7 @@ impl Garbage {
 
 impl Controller for Garbage {
     const NAME: &'static str = "garbage-collector-controller";
+    const ACCOUNT: &'static str = "generic-garbage-collector";
     type Key = Key;
     type World = World;
 

@@ -2,8 +2,10 @@
 //!
 //! # For callers
 //! [`run`]`(env, clients, options)` starts all of them as tasks of `env` and answers a [`Handle`]. `clients` makes a client
-//! for a controller's name, so that each acts under an identity of its own (`system:serviceaccount:kube-system:<name>`);
-//! the informers, which all share, use the name `controller-manager`. Run it only while this process leads
+//! for a service account's name, so that each controller acts under an identity of its own
+//! (`system:serviceaccount:kube-system:<name>`, with the rights that upstream's roles give it);
+//! the informers, which all share, use the name
+//! `controller-manager` (the user `system:kube-controller-manager`). Run it only while this process leads
 //! (`client::Candidate`), in an [`Env`] of its own that is killed when leadership is lost.
 //!
 //! Leaves out: cloud controllers, volumes, autoscaling, certificates (CSR), tokens (the API server makes them).
@@ -54,7 +56,10 @@ impl Handle {
     }
 }
 
-/// Makes a client for a controller's name.
+/// The user agent of all controllers, by which the server names the field manager.
+const AGENT: &str = "kube-controller-manager";
+
+/// Makes a client for a service account's name, or for `controller-manager` (the user `system:kube-controller-manager`).
 pub type Clients = Arc<dyn Fn(&str) -> Client + Send + Sync>;
 
 struct Starter {
@@ -75,7 +80,7 @@ impl Starter {
     }
 
     fn start<C: Controller>(&mut self, controller: C) {
-        let client = (self.clients)(C::NAME);
+        let client = (self.clients)(C::ACCOUNT).with_agent(AGENT);
         let recorder = Recorder::start(&self.env, &client, C::NAME, "");
         self.running.push((C::NAME, start(&self.env, &client, &recorder, controller, self.workers)));
     }
@@ -84,7 +89,7 @@ impl Starter {
 /// Starts all controllers.
 pub fn run(env: &Env, clients: Clients, options: Options) -> Result<Handle, String> {
     let ranges = Ranges::parse(&options.pod_range).ok_or_else(|| format!("pod range {:?}: an IPv4 range like 10.244.0.0/16 is wanted", options.pod_range))?;
-    let shared = clients("controller-manager");
+    let shared = clients("controller-manager").with_agent(AGENT);
     let mut s = Starter { env: env.clone(), clients: clients.clone(), shared, workers: options.workers, running: Vec::new() };
     let pods: Informer<Pod> = s.inform(&resources::PODS);
     pods.index(replicaset::BY_OWNER, replicaset::owner_values);
@@ -133,6 +138,7 @@ pub fn run(env: &Env, clients: Clients, options: Options) -> Result<Handle, Stri
         claims: Informer::clone(&claims),
     });
     s.start(workloads::Jobs { jobs: Informer::clone(&jobs), pods: pods.clone() });
+    s.start(workloads::TtlAfterFinished { jobs: jobs.clone() });
     s.start(workloads::Budgets {
         budgets: Informer::clone(&budgets),
         pods: pods.clone(),
@@ -164,7 +170,7 @@ pub fn run(env: &Env, clients: Clients, options: Options) -> Result<Handle, Stri
 
 /// Discovers what there is, then starts the garbage collector.
 async fn garbage_when_discovered(env: Env, clients: Clients, workers: usize) {
-    let client = clients(garbage::Garbage::NAME);
+    let client = clients(garbage::Garbage::ACCOUNT).with_agent(AGENT);
     let served = loop {
         match discover(&client).await {
             Ok(served) => break served,

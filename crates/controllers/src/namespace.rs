@@ -79,6 +79,7 @@ pub struct Accounts {
 
 impl Controller for Accounts {
     const NAME: &'static str = "serviceaccount-controller";
+    const ACCOUNT: &'static str = "service-account-controller";
     type Key = String;
     type World = (Option<Arc<Namespace>>, Option<Arc<ServiceAccount>>);
 
@@ -111,6 +112,7 @@ pub struct RootCa {
 
 impl Controller for RootCa {
     const NAME: &'static str = "root-ca-certificate-publisher-controller";
+    const ACCOUNT: &'static str = "root-ca-cert-publisher";
     type Key = String;
     type World = (Option<Arc<Namespace>>, Option<Arc<ConfigMap>>);
 

@@ -52,6 +52,7 @@ impl Lifecycle {
 
 impl Controller for Lifecycle {
     const NAME: &'static str = "node-lifecycle-controller";
+    const ACCOUNT: &'static str = "node-controller";
     type Key = String;
     type World = World;
 
@@ -81,6 +82,7 @@ pub struct TaintEviction {
 
 impl Controller for TaintEviction {
     const NAME: &'static str = "taint-eviction-controller";
+    const ACCOUNT: &'static str = "node-controller";
     type Key = ObjectKey;
     type World = (Option<Arc<Pod>>, Option<Arc<Node>>);
 
@@ -126,6 +128,7 @@ impl PodCollector {
 
 impl Controller for PodCollector {
     const NAME: &'static str = "pod-garbage-collector-controller";
+    const ACCOUNT: &'static str = "pod-garbage-collector";
     type Key = ObjectKey;
     type World = (Option<Arc<Pod>>, Option<WallTime>);
 
@@ -170,6 +173,7 @@ pub struct NodeRanges {
 
 impl Controller for NodeRanges {
     const NAME: &'static str = "node-ipam-controller";
+    const ACCOUNT: &'static str = "node-controller";
     type Key = ();
     type World = Vec<Arc<Node>>;
 

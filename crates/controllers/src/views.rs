@@ -519,11 +519,22 @@ pub struct ServiceAccount {
     pub metadata: Meta,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(default)]
+/// A ConfigMap, whole: there is one to keep for each namespace, and its keeper may not read it again before it writes it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigMap {
     pub metadata: Meta,
     pub data: BTreeMap<String, String>,
+    pub object: Value,
+}
+
+impl<'de> Deserialize<'de> for ConfigMap {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<ConfigMap, D::Error> {
+        let object = Value::deserialize(deserializer)?;
+        let read = |e: serde_json::Error| serde::de::Error::custom(e);
+        let metadata = Meta::deserialize(&object["metadata"]).map_err(read)?;
+        let data = Option::deserialize(&object["data"]).map_err(read)?.unwrap_or_default();
+        Ok(ConfigMap { metadata, data, object })
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]

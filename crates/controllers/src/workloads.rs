@@ -121,6 +121,29 @@ impl Controller for Jobs {
     }
 }
 
+/// Removes jobs some time after their end.
+pub struct TtlAfterFinished {
+    pub jobs: Informer<Job>,
+}
+
+impl Controller for TtlAfterFinished {
+    const NAME: &'static str = "ttl-after-finished-controller";
+    type Key = ObjectKey;
+    type World = Option<Arc<Job>>;
+
+    fn routes(&self, routes: &mut Routes<ObjectKey>) {
+        routes.on(&self.jobs, |change| vec![change.key()]);
+    }
+
+    fn gather(&self, key: &ObjectKey) -> Self::World {
+        self.jobs.get_key(key)
+    }
+
+    fn plan(&self, _key: &ObjectKey, world: &Self::World, now: WallTime) -> Plan {
+        job::expire(world.as_deref(), now)
+    }
+}
+
 /// Disruption budgets.
 pub struct Budgets {
     pub budgets: Informer<Budget>,

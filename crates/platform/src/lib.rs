@@ -10,6 +10,7 @@
 pub mod disk;
 pub mod rng;
 pub mod time;
+pub mod watch;
 
 pub use rng::Rng;
 pub use time::{Instant, WallTime};

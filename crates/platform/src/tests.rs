@@ -30,3 +30,30 @@ async fn components_draw_independently() {
     let _ = b.rng("other").u64();
     assert_eq!(a.rng("x").u64(), b.rng("x").u64());
 }
+
+#[tokio::test(start_paused = true)]
+async fn watchers_are_woken_in_order_and_miss_nothing() {
+    let (sender, mut receiver) = watch::channel(1);
+    let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tasks: Vec<_> = (0..20)
+        .map(|i| {
+            let (mut mine, order) = (receiver.clone(), order.clone());
+            tokio::spawn(async move {
+                mine.wait_for(|v| *v >= 3).await.expect("the value");
+                order.lock().expect("lock").push(i);
+            })
+        })
+        .collect();
+    time::sleep(Duration::from_secs(1)).await;
+    sender.send_replace(2);
+    assert_eq!((receiver.changed().await, *receiver.borrow()), (Ok(()), 2));
+    time::sleep(Duration::from_secs(1)).await;
+    sender.send_modify(|v| *v += 1);
+    for task in tasks {
+        task.await.expect("task");
+    }
+    assert_eq!(*order.lock().expect("lock"), (0..20).collect::<Vec<_>>());
+    drop(sender);
+    assert_eq!(receiver.changed().await, Ok(()), "the last value first");
+    assert_eq!(receiver.changed().await, Err(watch::Closed));
+}

@@ -27,6 +27,7 @@ pub mod core;
 pub mod devices;
 mod engine;
 pub mod error;
+pub mod grpc;
 pub mod image;
 mod namespaces;
 mod sandbox;

@@ -73,7 +73,7 @@ pub fn container_status(engine: &Engine, container: &OurContainer) -> ContainerS
         started_at: live.started_at,
         finished_at: ended.finished_at,
         exit_code: ended.code,
-        image: Some(ImageSpec { image: config.image.as_ref().map(|i| i.image.clone()).unwrap_or_default(), ..Default::default() }),
+        image: config.image.clone(),
         image_ref: record.image_ref.clone(),
         image_id: record.image_id.clone(),
         reason: live.ended.as_ref().map(|e| e.reason().to_string()).unwrap_or_default(),

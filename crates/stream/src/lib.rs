@@ -25,6 +25,7 @@ pub mod client;
 pub mod command;
 pub mod forward;
 mod handshake;
+pub mod relay;
 pub mod spdy;
 pub mod status;
 mod tunnel;

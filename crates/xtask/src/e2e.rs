@@ -244,16 +244,16 @@ impl Kubectl<'_> {
             return Err(format!("describe shows no events:\n{text}"));
         }
         // By name, across nodes, from a pod.
-        self.until("the service answers by name", &["exec", &pod, "--", "wget", "-q", "-O", "-", "-T", "3", "http://web/"], |t| t.contains("hello from web"))?;
+        self.until("the service answers by name", &["exec", &pod, "--", "sh", "-c", &fetch("web")], |t| t.contains("hello from web"))?;
         let ip = self.run(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"])?;
         for _ in 0..6 {
-            let text = self.run(&["exec", &pod, "--", "wget", "-q", "-O", "-", "-T", "3", &format!("http://{ip}/")])?;
+            let text = self.run(&["exec", &pod, "--", "sh", "-c", &fetch(&ip)])?;
             if !text.contains("hello from web") {
                 return Err(format!("the cluster address answers {text:?}"));
             }
         }
         self.node_port()?;
-        let word = self.run(&["exec", &pod, "--", "printenv", "WORD"])?;
+        let word = self.run(&["exec", &pod, "--", "sh", "-c", "echo $WORD"])?;
         if word.trim() != "xyzzy" {
             return Err(format!("the secret reads {word:?}"));
         }
@@ -315,6 +315,11 @@ impl Kubectl<'_> {
         self.until("a stable name resolves", &["exec", "db-0", "--", "nslookup", "db-1.db.default.svc.cluster.local"], |t| t.contains("db-1.db.default.svc.cluster.local"))?;
         self.run(&["delete", "job/work", "daemonset/every", "statefulset/db", "service/db"]).map(drop)
     }
+}
+
+/// A GET from within a pod (the static busybox's own `wget` crashes on some hosts).
+fn fetch(host: &str) -> String {
+    format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {host} 80")
 }
 
 /// A plain HTTP GET.

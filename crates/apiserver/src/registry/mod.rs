@@ -23,7 +23,7 @@ use platform::Env;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use store::{Changed, Entry, Meta, RangeRequest, Record, Revision, Store, WatchItem};
-use tokio::sync::watch as signal;
+use platform::watch as signal;
 
 pub use crate::core::rbac::User;
 

@@ -217,7 +217,7 @@ fn update_slice(slice: &EndpointSlice, labels: &BTreeMap<String, String>, endpoi
         patch["metadata"]["uid"] = slice.metadata.uid.as_str().into();
         patch["metadata"]["resourceVersion"] = slice.metadata.resource_version.as_str().into();
         let target = Target::new(&resources::ENDPOINTSLICES, &slice.metadata.namespace, &slice.metadata.name);
-        plan.push(Op::merge(target, patch));
+        plan.push(Op::update(target, patch));
     }
 }
 
@@ -258,7 +258,7 @@ pub fn endpoints(world: &World) -> Plan {
                 changed[gone.as_str()] = Value::Null;
             }
             let metadata = json!({"uid": old.metadata.uid, "resourceVersion": old.metadata.resource_version, "labels": changed});
-            plan.push(Op::merge(Target::new(&resources::ENDPOINTS, namespace, name), json!({"metadata": metadata, "subsets": subsets})));
+            plan.push(Op::update(Target::new(&resources::ENDPOINTS, namespace, name), json!({"metadata": metadata, "subsets": subsets})));
         }
         Some(_) => {}
     }

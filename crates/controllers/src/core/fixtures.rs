@@ -88,6 +88,9 @@ fn line(op: &client::Op) -> String {
             let what = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
             format!("patch {}{what} {} {patch}", target.resource.plural, target.name)
         }
+        Op::Update { target, subresource, patch } => {
+            line(&Op::Patch { target: target.clone(), subresource, kind: client::PatchKind::Merge, patch: patch.clone() })
+        }
         Op::Delete { target, .. } => format!("delete {} {}", target.resource.plural, target.name),
         Op::Post { target, subresource, .. } => format!("post {}/{subresource} {}", target.resource.plural, target.name),
         Op::Put { target, subresource, .. } => format!("put {}/{subresource} {}", target.resource.plural, target.name),

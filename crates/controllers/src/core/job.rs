@@ -47,8 +47,8 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
     }
     let mut work =
         Work { job, now, plan: Plan::nothing(), after: Vec::new(), status: job.status.clone(), done: parse_indexes(&job.status.completed_indexes) };
-    if let Some(finished) = finished(job) {
-        work.clean_up(finished, &world.pods);
+    if finished(job).is_some() {
+        work.clean_up(&world.pods);
         return work.plan;
     }
     if let Some(field) = job.spec.unsupported() {
@@ -380,21 +380,29 @@ impl Work<'_> {
         self.plan
     }
 
-    /// A job that has ended: leftovers are released, and it goes when its time is over.
-    fn clean_up(&mut self, finished: &Condition, pods: &[Arc<Pod>]) {
+    /// A job that has ended: leftovers are released.
+    fn clean_up(&mut self, pods: &[Arc<Pod>]) {
         for pod in pods.iter().filter(|p| has_finalizer(p) && p.metadata.controller().is_some_and(|o| o.uid == self.job.metadata.uid)) {
             self.plan.push(self.release(pod));
         }
-        let Some(ttl) = self.job.spec.ttl_seconds_after_finished.filter(|_| !self.job.metadata.is_deleting()) else { return };
-        let since = finished.last_transition_time.as_deref().and_then(api::time::parse_seconds).unwrap_or(0);
-        let at = WallTime::from_unix(since + ttl, 0);
-        if at > self.now {
-            self.plan.look_again(at);
-            return;
-        }
-        let options = DeleteOptions { propagation: Some(Propagation::Foreground), ..DeleteOptions::uid(&self.job.metadata.uid) };
-        self.plan.push(Op::Delete { target: self.target(), options, announce: None });
     }
+}
+
+/// Deletes a job whose time after its end is over.
+pub fn expire(job: Option<&Job>, now: WallTime) -> Plan {
+    let mut plan = Plan::nothing();
+    let Some(job) = job.filter(|j| !j.metadata.is_deleting()) else { return plan };
+    let (Some(finished), Some(ttl)) = (finished(job), job.spec.ttl_seconds_after_finished) else { return plan };
+    let since = finished.last_transition_time.as_deref().and_then(api::time::parse_seconds).unwrap_or(0);
+    let at = WallTime::from_unix(since + ttl, 0);
+    if at > now {
+        plan.look_again(at);
+        return plan;
+    }
+    let options = DeleteOptions { propagation: Some(Propagation::Foreground), ..DeleteOptions::uid(&job.metadata.uid) };
+    let target = Target::new(&resources::JOBS, &job.metadata.namespace, &job.metadata.name);
+    plan.push(Op::Delete { target, options, announce: None });
+    plan
 }
 
 const BACKOFF: (&str, &str) = ("BackoffLimitExceeded", "Job has reached the specified backoff limit");

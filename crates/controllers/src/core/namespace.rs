@@ -142,11 +142,9 @@ pub fn root_ca(namespace: Option<&Namespace>, map: Option<&ConfigMap>, certifica
             plan.push(create_or_find(&resources::CONFIGMAPS, name, json!({"metadata": metadata, "data": data})));
         }
         Some(map) if map.data.len() != 1 || map.data.get("ca.crt").map(String::as_str) != Some(certificate) => {
-            let mut patch = data;
-            for key in map.data.keys().filter(|k| *k != "ca.crt") {
-                patch[key.as_str()] = Value::Null;
-            }
-            plan.push(Op::merge(Target::new(&resources::CONFIGMAPS, name, ROOT_CA), json!({"data": patch})));
+            let mut object = map.object.clone();
+            object["data"] = data;
+            plan.push(Op::Put { target: Target::new(&resources::CONFIGMAPS, name, ROOT_CA), subresource: "", object });
         }
         Some(_) => {}
     }

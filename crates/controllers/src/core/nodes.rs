@@ -63,7 +63,7 @@ pub fn lifecycle(world: &World, now: WallTime) -> Plan {
         }
         if changed {
             let metadata = json!({"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version});
-            plan.push(Op::status(target.clone(), json!({"metadata": metadata, "status": {"conditions": conditions}})));
+            plan.push(Op::patch_status(target.clone(), json!({"metadata": metadata, "status": {"conditions": conditions}})));
             let regarding = Regarding::of(&resources::NODES, &node.metadata);
             let message = format!("Node {} status is now: NodeNotReady", node.metadata.name);
             plan.push(Op::Tell(Event { regarding, warning: false, reason: "NodeNotReady".into(), message }));
@@ -125,7 +125,7 @@ fn mark_pods(pods: &[Arc<Pod>], now: WallTime, plan: &mut Plan) {
         ready.last_transition_time = Some(api::time::format_seconds(now.unix_seconds()));
         let metadata = json!({"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version});
         let target = Target::new(&resources::PODS, &pod.metadata.namespace, &pod.metadata.name);
-        plan.push(Op::status(target, json!({"metadata": metadata, "status": {"conditions": conditions}})));
+        plan.push(Op::patch_status(target, json!({"metadata": metadata, "status": {"conditions": conditions}})));
     }
 }
 
@@ -201,7 +201,7 @@ fn disrupt(pod: &Pod, reason: &str, message: &str, phase: Option<&str>, now: Wal
             status["phase"] = phase.into();
         }
         let target = Target::new(&resources::PODS, &pod.metadata.namespace, &pod.metadata.name);
-        plan.push(Op::status(target, json!({"metadata": {"uid": pod.metadata.uid}, "status": status})));
+        plan.push(Op::patch_status(target, json!({"metadata": {"uid": pod.metadata.uid}, "status": status})));
     }
 }
 

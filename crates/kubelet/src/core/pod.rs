@@ -6,6 +6,11 @@ use client::{Meta, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Null is as good as nothing.
+fn nullable<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
 macro_rules! view {
     ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -65,7 +70,9 @@ view!(PodStatus {
     phase: String,
     conditions: Vec<Condition>,
     start_time: Option<String>,
+    #[serde(deserialize_with = "nullable")]
     reason: String,
+    #[serde(deserialize_with = "nullable")]
     message: String,
     container_statuses: Vec<ContainerStatus>,
     init_container_statuses: Vec<ContainerStatus>,
@@ -77,7 +84,9 @@ view!(PodStatus {
 view!(Condition {
     r#type: String,
     status: String,
+    #[serde(deserialize_with = "nullable")]
     reason: String,
+    #[serde(deserialize_with = "nullable")]
     message: String,
     last_transition_time: Option<String>,
 });

@@ -200,7 +200,7 @@ fn container(m: &Machine, kind: Kind, c: &Container, host: &Host) -> Value {
         None if told.is_some_and(|t| t.state.get("terminated").is_some()) && m.life != Life::Syncing => {
             (told.map(|t| t.state.clone()).unwrap_or_default(), json!({}))
         }
-        _ => (waiting(m, kind, waits), previous(m, c, 0, host)),
+        _ => (waiting(m, kind, waits), previous(m, c, usize::from(newest.is_some()), host)),
     };
     let started = running && memory.is_some_and(|mem| mem.started);
     let init_done = kind == Kind::Init && newest.is_some_and(|i| i.state == Run::Exited && i.exit_code == 0);

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use stream::{Message, Purpose, Wanted, command, forward, negotiate, status};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use stream::{Purpose, Wanted, command, forward, negotiate, relay};
 use wire::Status;
 use wire::cri::{AttachRequest, ExecRequest};
-use wire::service::{BoxRead, Process, TerminalSize};
+use wire::service::{Process, TerminalSize};
 
 use super::routes::{Query, find};
 use super::{Body, text};
@@ -79,80 +77,20 @@ where
         let Ok(io) = hyper::upgrade::on(request).await else { return };
         let session = command::serve(TokioIo::new(io), protocol, wanted);
         match start.await {
-            Ok(process) => relay(session, process).await,
-            Err(e) => {
-                let message = format!("error executing command in container: {}", e.message());
-                let _ = session.send(Message::Status(status::failure(&message).into())).await;
-                drain(session).await;
-            }
+            Ok(process) => relay::run(session, streams(process)).await,
+            Err(e) => relay::fail(session, &format!("error executing command in container: {}", e.message())).await,
         }
     }));
     switch(upgrade.response)
 }
 
-/// Until the client closes: it must get to read the status.
-async fn drain(mut session: stream::Session) {
-    while session.receive().await.is_some() {}
-}
-
-/// Carries bytes both ways until the process has ended and its output is out.
-async fn relay(session: stream::Session, process: Process) {
-    let (sender, mut messages) = session.split();
-    let Process { mut stdin, stdout, stderr, resize, exit } = process;
-    let input = async {
-        while let Some(message) = messages.recv().await {
-            match message {
-                Message::Stdin(data) => {
-                    if let Some(to) = &mut stdin
-                        && (to.write_all(&data).await.is_err() || to.flush().await.is_err())
-                    {
-                        stdin = None;
-                    }
-                }
-                Message::StdinEnd => {
-                    if let Some(mut to) = stdin.take() {
-                        let _ = to.shutdown().await;
-                    }
-                }
-                Message::Resize { width, height } => drop(resize.send(TerminalSize { width, height }).await),
-                Message::Stdout(_) | Message::Stderr(_) | Message::Status(_) => {}
-            }
-        }
-    };
-    let output = async {
-        tokio::join!(pump(stdout, &sender, Message::Stdout), pump(stderr, &sender, Message::Stderr));
-    };
-    let work = async {
-        // A child that the command left behind may keep the streams open: half a second is for what is on its way.
-        tokio::pin!(output, exit);
-        let code = tokio::select! { biased;
-            () = &mut output => exit.await,
-            code = &mut exit => {
-                let _ = platform::time::timeout(platform::time::Duration::from_millis(500), &mut output).await;
-                code
-            }
-        };
-        let last = match code {
-            Ok(code) => status::of(code),
-            Err(e) => status::failure(e.message()),
-        };
-        let _ = sender.send(Message::Status(last.into())).await;
-    };
-    tokio::select! { biased;
-        () = work => {}
-        () = input => return, // the client is gone: dropping the process' streams ends what depends on them
-    }
-    while messages.recv().await.is_some() {}
-}
-
-async fn pump(from: Option<BoxRead>, to: &command::Sender, wrap: fn(Bytes) -> Message) {
-    let Some(mut from) = from else { return };
-    let mut buffer = vec![0; 32 * 1024];
-    while let Ok(n) = from.read(&mut buffer).await {
-        if n == 0 || to.send(wrap(Bytes::copy_from_slice(&buffer[..n]))).await.is_err() {
-            return;
-        }
-    }
+fn streams(process: Process) -> relay::Streams {
+    let Process { stdin, stdout, stderr, resize, exit } = process;
+    // Sizes are told often; one that finds no room is followed by a newer one.
+    let resize = Box::new(move |width, height| {
+        let _ = resize.try_send(TerminalSize { width, height });
+    });
+    relay::Streams { stdin, stdout, stderr, resize, exit: Box::pin(async move { exit.await.map_err(|e| e.message().to_string()) }) }
 }
 
 /// Forwards connections to ports of a pod.

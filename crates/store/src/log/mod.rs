@@ -23,7 +23,8 @@ use platform::{Env, WallTime, time};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{mpsc, oneshot, watch};
+use platform::watch;
+use tokio::sync::{mpsc, oneshot};
 
 pub use crate::core::committer::Limits;
 pub use recover::OpenError;

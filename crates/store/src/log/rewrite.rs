@@ -12,7 +12,7 @@ use crate::core::state::{Place, Version};
 use platform::Env;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use tokio::sync::watch;
+use platform::watch;
 
 const STEP_BYTES: usize = 1 << 20;
 /// How many times its limit the log may grow before young history is given up.

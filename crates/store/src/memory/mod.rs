@@ -6,7 +6,7 @@ use bytes::Bytes;
 use platform::WallTime;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use platform::watch;
 
 /// Changes that a watch takes from the history at once.
 const WATCH_STEP: usize = 512;

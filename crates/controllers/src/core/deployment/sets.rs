@@ -124,7 +124,7 @@ impl Work<'_> {
     fn set_revision(&mut self, revision: &str) {
         if self.d.metadata.annotations.get(REVISION).map(String::as_str) != Some(revision) {
             let patch = json!({"metadata": {"uid": self.d.metadata.uid, "annotations": {REVISION: revision}}});
-            self.plan.push(Op::merge(self.target(), patch));
+            self.plan.push(Op::update(self.target(), patch));
         }
     }
 

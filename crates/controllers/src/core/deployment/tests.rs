@@ -70,7 +70,7 @@ impl Cluster {
                     object["status"] = json!({"observedGeneration": 1});
                     self.sets.push(object);
                 }
-                Op::Patch { target, patch, .. } if target.resource.plural == "deployments" => merge(&mut self.deployment, &patch),
+                Op::Patch { target, patch, .. } | Op::Update { target, patch, .. } if target.resource.plural == "deployments" => merge(&mut self.deployment, &patch),
                 Op::Patch { target, patch, .. } => {
                     let set = self.sets.iter_mut().find(|s| s["metadata"]["name"] == target.name.as_str()).expect("a set");
                     merge(set, &patch);
