@@ -100,11 +100,6 @@ impl Proxy {
         }
     }
 
-    /// Names of all Services and of all EndpointSlices that it knows: to find out what went missing after a relist.
-    pub fn known(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
-        (self.services.keys().map(|k| (**k).clone()).collect(), self.slice_owner.keys().cloned().collect())
-    }
-
     /// Is there anything to do?
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
