@@ -138,6 +138,7 @@ impl NodeKeeper {
                     Err(e) => tracing::warn!(error = %e, "cannot renew the node's lease"),
                 }
             }
+            crate::gc::rotate_logs(&self.shared).await;
             let beat = if ready { self.shared.config.heartbeat } else { Duration::from_millis(500) };
             sleep(beat + beat.mul_f64(rng.below(40) as f64 / 1000.0)).await;
         }

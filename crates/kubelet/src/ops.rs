@@ -142,7 +142,7 @@ async fn remove_old(c: &Context, name: &str) {
             continue;
         }
         let log = convert::log_dir(&c.shared.config, &c.pod).join(name).join(format!("{}.log", dead.attempt));
-        let _ = std::fs::remove_file(log);
+        crate::gc::remove_log(&log);
     }
 }
 

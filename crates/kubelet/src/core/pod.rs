@@ -93,6 +93,8 @@ view!(Condition {
 
 view!(ContainerStatus {
     name: String,
+    started: Option<bool>,
+    ready: bool,
     restart_count: i32,
     state: Value,
     last_state: Value,
