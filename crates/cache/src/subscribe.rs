@@ -1,13 +1,13 @@
 //! Subscriptions: each reads the shared history at its own pace; selective ones are woken only by what concerns them.
 
 use crate::{Behind, Cache, Event};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Notify;
 
 /// What a subscriber may want; it still filters what it gets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Interest {
     /// Everything.
     All,
@@ -32,12 +32,13 @@ const PENDING_MAX: usize = 4096;
 
 pub(crate) struct Wakers {
     indexed: Option<usize>,
-    table: Mutex<HashMap<Interest, Vec<Weak<Waiter>>>>,
+    /// In a fixed order: a reset wakes all of them, and a simulated run must be repeatable.
+    table: Mutex<BTreeMap<Interest, Vec<Weak<Waiter>>>>,
 }
 
 impl Wakers {
     pub fn new(indexed: Option<usize>) -> Wakers {
-        Wakers { indexed, table: Mutex::new(HashMap::new()) }
+        Wakers { indexed, table: Mutex::new(BTreeMap::new()) }
     }
 
     /// Subscribes unless `check` finds that the start is gone. Registered before checked, so that nothing is missed.
@@ -86,7 +87,7 @@ impl Wakers {
     }
 }
 
-fn notify(table: &mut HashMap<Interest, Vec<Weak<Waiter>>>, interest: &Interest, event: Option<&Arc<Event>>) {
+fn notify(table: &mut BTreeMap<Interest, Vec<Weak<Waiter>>>, interest: &Interest, event: Option<&Arc<Event>>) {
     let Some(list) = table.get_mut(interest) else { return };
     list.retain(|w| {
         let Some(w) = w.upgrade() else { return false };

@@ -121,38 +121,8 @@ pub fn run(env: &Env, clients: Clients, options: Options) -> Result<Handle, Stri
     let sources = endpoints::Sources { services, pods: pods.clone(), nodes: node_informer, slices, endpoints: old_endpoints };
     s.start(endpoints::Slices(sources.clone()));
     s.start(endpoints::OldEndpoints(sources.clone()));
-    let revisions: Informer<Revision> = s.inform(&resources::CONTROLLERREVISIONS);
-    revisions.index(replicaset::BY_OWNER, replicaset::owner_values);
-    let (daemons, stateful, jobs) = (s.inform(&resources::DAEMONSETS), s.inform(&resources::STATEFULSETS), s.inform(&resources::JOBS));
-    let (claims, budgets) = (s.inform(&resources::PERSISTENTVOLUMECLAIMS), s.inform(&resources::PODDISRUPTIONBUDGETS));
-    s.start(workloads::DaemonSets {
-        sets: Informer::clone(&daemons),
-        pods: pods.clone(),
-        nodes: sources.nodes.clone(),
-        revisions: revisions.clone(),
-    });
-    s.start(workloads::StatefulSets {
-        sets: Informer::clone(&stateful),
-        pods: pods.clone(),
-        revisions: revisions.clone(),
-        claims: Informer::clone(&claims),
-    });
-    s.start(workloads::Jobs { jobs: Informer::clone(&jobs), pods: pods.clone() });
-    s.start(workloads::TtlAfterFinished { jobs: jobs.clone() });
-    s.start(workloads::Budgets {
-        budgets: Informer::clone(&budgets),
-        pods: pods.clone(),
-        replica_sets: sets.clone(),
-        replication: replication.clone(),
-        stateful_sets: stateful.clone(),
-    });
+    run_workloads(&mut s, &Shared { pods: &pods, sets: &sets, replication: &replication, nodes: &sources.nodes });
 
-    s.run(&revisions);
-    s.run(&daemons);
-    s.run(&stateful);
-    s.run(&jobs);
-    s.run(&claims);
-    s.run(&budgets);
     s.run(&pods);
     s.run(&sets);
     s.run(&replication);
@@ -166,6 +136,50 @@ pub fn run(env: &Env, clients: Clients, options: Options) -> Result<Handle, Stri
     s.run(&sources.endpoints);
     drop(env.spawn("garbage-collector", garbage_when_discovered(env.clone(), clients, options.workers))); // detached: ends with the process
     Ok(Handle { running: s.running })
+}
+
+/// Informers that several groups of controllers read.
+struct Shared<'a> {
+    pods: &'a Informer<Pod>,
+    sets: &'a Informer<ReplicaSet>,
+    replication: &'a Informer<ReplicaSet>,
+    nodes: &'a Informer<Node>,
+}
+
+/// The controllers of daemon sets, stateful sets, jobs and budgets.
+fn run_workloads(s: &mut Starter, shared: &Shared) {
+    let revisions: Informer<Revision> = s.inform(&resources::CONTROLLERREVISIONS);
+    revisions.index(replicaset::BY_OWNER, replicaset::owner_values);
+    let (daemons, stateful, jobs) = (s.inform(&resources::DAEMONSETS), s.inform(&resources::STATEFULSETS), s.inform(&resources::JOBS));
+    let (claims, budgets) = (s.inform(&resources::PERSISTENTVOLUMECLAIMS), s.inform(&resources::PODDISRUPTIONBUDGETS));
+    s.start(workloads::DaemonSets {
+        sets: Informer::clone(&daemons),
+        pods: Informer::clone(shared.pods),
+        nodes: Informer::clone(shared.nodes),
+        revisions: revisions.clone(),
+    });
+    s.start(workloads::StatefulSets {
+        sets: Informer::clone(&stateful),
+        pods: Informer::clone(shared.pods),
+        revisions: revisions.clone(),
+        claims: Informer::clone(&claims),
+    });
+    s.start(workloads::Jobs { jobs: Informer::clone(&jobs), pods: Informer::clone(shared.pods) });
+    s.start(workloads::TtlAfterFinished { jobs: jobs.clone() });
+    s.start(workloads::Budgets {
+        budgets: Informer::clone(&budgets),
+        pods: Informer::clone(shared.pods),
+        replica_sets: Informer::clone(shared.sets),
+        replication: Informer::clone(shared.replication),
+        stateful_sets: stateful.clone(),
+    });
+
+    s.run(&revisions);
+    s.run(&daemons);
+    s.run(&stateful);
+    s.run(&jobs);
+    s.run(&claims);
+    s.run(&budgets);
 }
 
 /// Discovers what there is, then starts the garbage collector.

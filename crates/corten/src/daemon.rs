@@ -126,7 +126,7 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     let clients: controllers::Clients = Arc::new(move |name: &str| {
         let user = match name {
             "controller-manager" => User { name: "system:kube-controller-manager".into(), ..User::default() },
-            _ => User { name: format!("system:serviceaccount:kube-system:{}", account(name)), groups: vec!["system:serviceaccounts".into(), "system:serviceaccounts:kube-system".into()], ..User::default() },
+            _ => User { name: format!("system:serviceaccount:kube-system:{name}"), groups: vec!["system:serviceaccounts".into(), "system:serviceaccounts:kube-system".into()], ..User::default() },
         };
         Client::new(Arc::new(Local::new(local.clone(), user)), "kube-controller-manager")
     });
@@ -138,20 +138,6 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     let publisher = Client::new(Arc::new(Local::new(server.clone(), user)), "corten-dns");
     env.spawn("dns publisher", dns::publish(env.clone(), publisher, IpAddr::V4(cluster.service_address(10))));
     Ok(())
-}
-
-/// The service account whose role a controller acts under.
-fn account(controller: &str) -> &str {
-    match controller {
-        "serviceaccount-controller" => "service-account-controller",
-        "root-ca-certificate-publisher-controller" => "root-ca-cert-publisher",
-        "garbage-collector-controller" => "generic-garbage-collector",
-        "pod-garbage-collector-controller" => "pod-garbage-collector",
-        "node-lifecycle-controller" | "taint-eviction-controller" | "node-ipam-controller" => "node-controller",
-        "endpoints-controller" => "endpoint-controller",
-        "replicationcontroller-controller" => "replication-controller",
-        other => other,
-    }
 }
 
 /// A kubeconfig with embedded certificates.

@@ -3,14 +3,23 @@
 use crate::core::printer::Form;
 use crate::failure::{Failure, Outcome};
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Prints text.
 pub fn print(text: &str) {
     bytes(text.as_bytes());
 }
 
+static PRINTED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many bytes were printed so far.
+pub fn printed() -> usize {
+    PRINTED.load(Ordering::Relaxed)
+}
+
 /// Prints bytes.
 pub fn bytes(bytes: &[u8]) {
+    PRINTED.fetch_add(bytes.len(), Ordering::Relaxed);
     let mut out = std::io::stdout().lock();
     if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
         if error.kind() != std::io::ErrorKind::BrokenPipe {

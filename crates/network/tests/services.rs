@@ -236,3 +236,48 @@ fn connectionless_flows_follow_the_endpoints() {
     assert_eq!(udp_ask(&socket, "10.96.0.8:80").unwrap(), "p1 10.244.0.4", "the same socket reaches the new endpoint");
     assert_eq!(udp_ask(&outside, "192.168.9.1:30080").unwrap(), "p1 10.244.0.1");
 }
+
+/// Random changes of three services; the table must always equal the one that a rebuild makes.
+#[test]
+fn random_changes_converge() {
+    if !common::wanted() {
+        return;
+    }
+    let mut w = world("random");
+    let mut rng = platform::Rng::from_seed(7);
+    for step in 0..120 {
+        let name = format!("s{}", rng.below(3));
+        let policy = |on: bool| if on { "Local" } else { "Cluster" };
+        match rng.below(5) {
+            0 => w.proxy.set_service("default", &name, None),
+            1 => {
+                w.proxy.set_slice("default", &format!("{name}-{}", rng.below(2)), None);
+            }
+            2 | 3 => {
+                let endpoints: Vec<_> = (0..rng.below(4))
+                    .map(|i| json!({"addresses": [format!("10.244.0.{}", 2 + (i + rng.below(3)) % 3)], "nodeName": if rng.chance(50) { "n1" } else { "n2" },
+                        "conditions": {"ready": rng.chance(70), "serving": true, "terminating": rng.chance(30)}}))
+                    .collect();
+                let slice = format!("{name}-{}", rng.below(2));
+                let object = json!({"metadata": {"name": slice, "namespace": "default", "labels": {"kubernetes.io/service-name": name}},
+                    "addressType": "IPv4", "endpoints": endpoints, "ports": [{"name": "t", "protocol": "TCP", "port": 80 + rng.below(2)}, {"name": "u", "protocol": "UDP", "port": 80}]});
+                w.proxy.set_slice("default", &slice, Some(serde_json::from_value(object).unwrap()));
+            }
+            _ => {
+                let number = name[1..].parse::<u32>().unwrap();
+                let ports = json!([{"name": "t", "protocol": "TCP", "port": 80, "nodePort": 30080 + number}, {"name": "u", "protocol": "UDP", "port": 80, "nodePort": if rng.chance(50) { 30080 + number } else { 0 }}]);
+                let spec = json!({"type": "LoadBalancer", "clusterIP": format!("10.96.0.{number}"), "ports": ports,
+                    "externalIPs": if rng.chance(50) { json!(["203.0.113.1"]) } else { json!([]) }, // shared: the first name has it
+                    "sessionAffinity": if rng.chance(30) { "ClientIP" } else { "None" },
+                    "internalTrafficPolicy": policy(rng.chance(30)), "externalTrafficPolicy": policy(rng.chance(30)),
+                    "loadBalancerSourceRanges": if rng.chance(30) { json!(["10.0.0.0/8"]) } else { json!([]) }});
+                let object = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec, "status": {"loadBalancer": {"ingress": [{"ip": format!("203.0.113.{}", 10 + number)}]}}});
+                w.proxy.set_service("default", &name, Some(serde_json::from_value(object).unwrap()));
+            }
+        }
+        w.apply();
+        if step % 6 == 5 {
+            w.assert_converged();
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use store::log::Limits;
 
 /// How long faults last, in seconds.
-const FAULTY: u64 = 90;
+const FAULTY: u64 = 60;
 /// How long convergence may take afterwards.
 const QUIET: u64 = 600;
 

@@ -1,5 +1,6 @@
 //! Project chores, one tool instead of a zoo of scripts: `cargo xtask COMMAND`.
 
+mod budgets;
 mod codegen;
 mod e2e;
 mod golden;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   codegen    write the generated tables from facts/ (a test fails when they are stale)
   golden     replay golden/ against `corten apiserver`; fails when a case of golden/passing.txt does
              --update writes golden/passing.txt anew; other arguments go to replay.py
+  budgets    measure the promises of BUDGETS.md on a release build (needs root)
   e2e        end-to-end tests with real containers (needs root)
 ";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Some("codegen") => codegen::run(),
         Some("tidy") => tidy::run(),
         Some("golden") => golden::run(rest),
+        Some("budgets") => budgets::run(rest),
         Some("e2e") => e2e::run(rest),
         Some("test") => suite::run(),
         _ => Err(USAGE.to_string()),

@@ -5,6 +5,7 @@ mod discovery;
 mod health;
 pub mod local;
 mod openapi;
+mod openapi_proto;
 mod proxy;
 mod resources;
 mod respond;

@@ -1,6 +1,6 @@
 //! OpenAPI documents made from the type table: v3 per group and version, v2 as one document.
 
-use super::{Body, Call, Server, respond};
+use super::{Body, Call, Server, openapi_proto, respond};
 use api::schema::{Field, ListKind, Scalar, Ty, Type};
 use api::{Value, json, value::object};
 use bytes::Bytes;
@@ -25,6 +25,13 @@ impl Documents {
     }
 }
 
+impl Documents {
+    fn get_bytes(&self, path: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        made.entry(path.to_string()).or_insert_with(|| Bytes::from(make())).clone()
+    }
+}
+
 /// Serves `/openapi/…`.
 pub fn answer(server: &Arc<Server>, call: &Call) -> Response<Body> {
     let path = call.info.path.trim_end_matches('/');
@@ -42,7 +49,12 @@ pub fn answer(server: &Arc<Server>, call: &Call) -> Response<Body> {
         }
         None => None,
     });
+    let wants_proto = path == "/openapi/v2" && call.header("accept").is_some_and(|a| a.contains("proto-openapi"));
     match found {
+        Some(_) if wants_proto => {
+            let bytes = server.openapi.get_bytes("/openapi/v2.pb", || openapi_proto::document(&v2()));
+            respond::raw(200, openapi_proto::MEDIA, bytes)
+        }
         Some(bytes) => respond::raw(200, "application/json", bytes),
         None => respond::text(404, "404 page not found\n"),
     }
@@ -150,6 +162,9 @@ fn field_schema(field: &Field, prefix: &str, wanted: &mut Vec<&'static Type>) ->
     let mut v = schema(field.ty, prefix, wanted);
     let description = format!("{}.", words(field.name.as_str()));
     if v.get("$ref").is_some() {
+        if prefix == "#/definitions/" {
+            return v; // v2 allows nothing beside a reference
+        }
         v = object([("allOf", vec![v].into()), ("default", Value::object())]);
         if field.optional || !field.always {
             v.remove("default");

@@ -222,8 +222,13 @@ async fn attached(ctx: &Ctx, target: &Target, stdin: bool, tty: bool) -> Outcome
     };
     let logs = || format!("{}/log", target.path());
     if pod.at("status").at("phase").str() == "Running" {
-        if let Err(failure) = attach_to(ctx, &pod, stdin, tty).await {
+        let before = out::printed();
+        let attached = attach_to(ctx, &pod, stdin, tty).await;
+        if let Err(failure) = &attached {
             eprintln!("warning: couldn't attach to pod/{}, falling back to streaming logs: {}", target.name, failure.text);
+        }
+        if attached.is_err() || out::printed() == before {
+            // It was over before we were there: what it said is in its log.
             out::bytes(&ctx.session.call_bytes(Method::GET, &logs(), "*/*", Body::default()).await?);
         }
     } else {
