@@ -277,3 +277,13 @@ fn a_new_kubelet_goes_on() {
     assert!(node.started.is_empty());
     assert_eq!(node.status()["containerStatuses"][0]["ready"], true);
 }
+
+#[test]
+fn containers_may_have_rules_of_their_own() {
+    let rules = json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]);
+    let spec = json!({"restartPolicy": "Never", "containers": [{"name": "a", "restartPolicy": "Never", "restartPolicyRules": rules}]});
+    let mut node = Node::new(1, pod(spec));
+    node.exits = vec![("a", 42), ("a", 1)];
+    node.run(300);
+    assert_eq!((node.status()["phase"].as_str(), node.started.len()), (Some("Failed"), 2));
+}
