@@ -75,10 +75,6 @@ impl Bench {
         Ok(began.elapsed().as_secs_f64())
     }
 
-    fn pid(&self) -> Result<u32, String> {
-        std::fs::read_to_string(self.data().join("corten.pid")).ok().and_then(|t| t.trim().parse().ok()).ok_or_else(|| "the cluster has no pid file".into())
-    }
-
     /// Processes of the cluster: the daemon and its shims, not the containers.
     fn processes(&self) -> Vec<u32> {
         let bin = self.bin.display().to_string();
