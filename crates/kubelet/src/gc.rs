@@ -1,4 +1,4 @@
-//! Taking back disk space: images that nothing uses, sandboxes and directories of pods that are gone.
+//! Taking back disk space: large logs, images that nothing uses, sandboxes and directories of pods that are gone.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use platform::time::{Duration, sleep};
 use wire::cri::*;
 
-use crate::convert::LABEL_UID;
+use crate::convert::{LABEL_UID, log_dir};
+use crate::core::machine::Run;
 use crate::shared::Shared;
 use crate::volumes;
 
@@ -51,6 +52,64 @@ pub async fn strays(shared: &Arc<Shared>) {
             Ok(()) => drop(std::fs::remove_dir_all(entry.path())),
             Err(e) => tracing::warn!(uid, error = e, "cannot remove the volumes of a pod that is gone"),
         }
+    }
+}
+
+/// A log file that is larger is set aside, and so many of them are kept.
+const MAX_LOG: u64 = 10 << 20;
+const KEEP_LOGS: usize = 4;
+
+/// Sets large logs of running containers aside. The newest file always has the container's plain name.
+pub async fn rotate_logs(shared: &Shared) {
+    let workers: Vec<_> = shared.workers().values().map(|w| (w.pod.clone(), w.seen.clone())).collect();
+    for (pod, seen) in workers {
+        let running: Vec<_> = {
+            let seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            seen.containers.iter().filter(|c| c.state == Run::Running).map(|c| (c.id.clone(), c.name.clone(), c.attempt)).collect()
+        };
+        for (id, name, attempt) in running {
+            let dir = log_dir(&shared.config, &pod).join(&name);
+            let path = dir.join(format!("{attempt}.log"));
+            if std::fs::metadata(&path).is_ok_and(|m| m.len() > MAX_LOG)
+                && let Err(e) = rotate(shared, &id, &path).await
+            {
+                tracing::warn!(container = name, error = e, "cannot rotate a log");
+            }
+        }
+    }
+}
+
+async fn rotate(shared: &Shared, id: &str, path: &Path) -> Result<(), String> {
+    let stamp: String = api::time::format_seconds(shared.env.wall().unix_seconds()).chars().filter(char::is_ascii_digit).collect();
+    let (date, time) = stamp.split_at(8.min(stamp.len()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let aside = path.with_file_name(format!("{name}.{date}-{time}"));
+    std::fs::rename(path, &aside).map_err(|e| format!("{}: {e}", path.display()))?;
+    let reopened = shared.cri.reopen_container_log(ReopenContainerLogRequest { container_id: id.into() }).await;
+    if let Err(e) = reopened {
+        // The container goes on writing to the old file: it gets its name back.
+        let _ = std::fs::rename(&aside, path);
+        return Err(e.message().to_string());
+    }
+    let mut old = rotated(path);
+    old.sort();
+    for file in old.iter().rev().skip(KEEP_LOGS) {
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(())
+}
+
+/// The files that were set aside from a log.
+fn rotated(path: &Path) -> Vec<std::path::PathBuf> {
+    let prefix = format!("{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let entries = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_name().to_string_lossy().starts_with(&prefix)).map(|e| e.path()).collect()
+}
+
+/// Removes a log with everything that was set aside from it.
+pub fn remove_log(path: &Path) {
+    for file in rotated(path).iter().map(std::path::PathBuf::as_path).chain([path]) {
+        let _ = std::fs::remove_file(file);
     }
 }
 

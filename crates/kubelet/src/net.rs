@@ -83,7 +83,16 @@ fn address(host: &str) -> Result<IpAddr, String> {
 /// Connects and closes.
 pub async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     let address = address(host)?;
-    TcpStream::connect((address, port)).await.map_err(|e| format!("dial tcp {address}:{port}: {e}"))
+    TcpStream::connect((address, port)).await.map_err(|e| {
+        // As other kubelets word it.
+        let why = match e.kind() {
+            std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_string(),
+            std::io::ErrorKind::HostUnreachable => "connect: no route to host".to_string(),
+            std::io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_string(),
+            _ => e.to_string(),
+        };
+        format!("dial tcp {address}:{port}: {why}")
+    })
 }
 
 /// Status and the first bytes of the body.

@@ -22,6 +22,8 @@ pub const VERSION: &str = "v1.36.0";
 static NODES: client::Resource = resources::NODES;
 const LEASES: &str = "kube-node-lease";
 const MAX_IMAGES: usize = 50;
+/// How long the parts of a node may take to come up again.
+const STARTING: Duration = Duration::from_secs(10);
 
 /// What the machine has: thousandths of cores, and bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,11 +99,13 @@ pub struct NodeKeeper {
     told_at: Option<platform::Instant>,
     uid: String,
     lease_known: bool,
+    begun: platform::Instant,
 }
 
 impl NodeKeeper {
     pub fn new(shared: Arc<Shared>, machine: Machine, runtime: String) -> NodeKeeper {
-        NodeKeeper { shared, machine, runtime, told: Value::Null, told_at: None, uid: String::new(), lease_known: false }
+        let begun = shared.env.now();
+        NodeKeeper { begun, shared, machine, runtime, told: Value::Null, told_at: None, uid: String::new(), lease_known: false }
     }
 
     /// Registers, then beats until the process ends.
@@ -134,6 +138,7 @@ impl NodeKeeper {
                     Err(e) => tracing::warn!(error = %e, "cannot renew the node's lease"),
                 }
             }
+            crate::gc::rotate_logs(&self.shared).await;
             let beat = if ready { self.shared.config.heartbeat } else { Duration::from_millis(500) };
             sleep(beat + beat.mul_f64(rng.below(40) as f64 / 1000.0)).await;
         }
@@ -180,6 +185,10 @@ impl NodeKeeper {
         };
         let ready = problem.is_none();
         let status = self.status(ready, problem.unwrap_or_else(|| "kubelet is posting ready status".into()), self.images().await);
+        // A node that was ready is not told otherwise while its parts come up again after a restart.
+        if !ready && ready_of(&self.told) == Some(true) && self.begun.elapsed() < STARTING {
+            return Ok(false);
+        }
         let old = self.told_at.map(|at| at.elapsed());
         let unchanged = without_times(&self.told) == without_times(&status);
         if unchanged && old.is_some_and(|age| age < self.shared.config.status_report) {

@@ -27,6 +27,9 @@ pub struct Context {
 /// Least time that a container gets between its stop signal and SIGKILL, after a slow hook.
 const MIN_GRACE: Duration = Duration::from_secs(2);
 
+/// Longest wait for the first list of services.
+const SERVICES: Duration = Duration::from_secs(3);
+
 fn failed(reason: &str, message: impl Into<String>) -> Outcome {
     Outcome::Failed { reason: reason.into(), message: message.into() }
 }
@@ -49,10 +52,9 @@ pub async fn carry_out(c: Context, effect: Effect) -> Outcome {
         Effect::Cleanup => {
             let (root, uid) = (c.shared.config.root_dir.clone(), c.pod.metadata.uid.clone());
             c.shared.objects.follow(&uid, &Default::default());
-            match tokio::task::spawn_blocking(move || volumes::tear_down(&root, &uid)).await {
+            match c.shared.env.blocking(move || volumes::tear_down(&root, &uid)).await {
                 Ok(Ok(())) => Outcome::Done,
-                Ok(Err(e)) => failed("", e),
-                Err(e) => failed("", e.to_string()),
+                Ok(Err(e)) | Err(e) => failed("", e),
             }
         }
         Effect::Cancel(_) | Effect::Tell { .. } | Effect::WakeAt(_) | Effect::Finish => Outcome::Done, // not ours
@@ -60,6 +62,11 @@ pub async fn carry_out(c: Context, effect: Effect) -> Outcome {
 }
 
 async fn set_up_volumes(c: &Context) -> Outcome {
+    if !c.pod.spec.resource_claims.is_empty() {
+        let text = "dynamic resources (spec.resourceClaims) are not supported by this kubelet";
+        c.shared.tell(&c.pod, "", true, "FailedPrepareDynamicResources", text);
+        return failed("", text);
+    }
     match volumes::set_up(&c.shared, &c.pod).await {
         Ok(prepared) => {
             c.shared.objects.follow(&c.pod.metadata.uid, &prepared.refs);
@@ -75,15 +82,31 @@ async fn set_up_volumes(c: &Context) -> Outcome {
 
 async fn run_sandbox(c: &Context, attempt: u32) -> Outcome {
     let config = convert::sandbox(&c.shared.config, &c.shared.node_dns, &c.pod, attempt);
-    let request = RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
-    match c.shared.cri.run_pod_sandbox(request).await {
+    let made = match runtime_handler(c).await {
+        Ok(runtime_handler) => {
+            let request = RunPodSandboxRequest { config: Some(config), runtime_handler };
+            c.shared.cri.run_pod_sandbox(request).await.map_err(|e| e.message().to_string())
+        }
+        Err(e) => Err(e),
+    };
+    match made {
         Ok(_) => Outcome::Done,
         Err(e) => {
-            let text = format!("Failed to create pod sandbox: {}", e.message());
+            let text = format!("Failed to create pod sandbox: {e}");
             c.shared.tell(&c.pod, "", true, "FailedCreatePodSandBox", text.clone());
             failed("", text)
         }
     }
+}
+
+/// What the pod's RuntimeClass stands for; empty is the runtime's default.
+async fn runtime_handler(c: &Context) -> Result<String, String> {
+    let Some(name) = c.pod.spec.runtime_class_name.as_deref().filter(|n| !n.is_empty()) else { return Ok(String::new()) };
+    let resource = client::Resource::new("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", false);
+    let class: serde_json::Value = c.shared.client.get(client::At { resource: &resource, namespace: "", name }).await.map_err(|e| {
+        format!("failed to get sandbox runtime: RuntimeClass {name:?}: {e}")
+    })?;
+    Ok(class["handler"].as_str().unwrap_or_default().to_string())
 }
 
 fn lookup<'a>(c: &'a Context, name: &str) -> Option<(Kind, &'a Container)> {
@@ -142,12 +165,15 @@ async fn remove_old(c: &Context, name: &str) {
             continue;
         }
         let log = convert::log_dir(&c.shared.config, &c.pod).join(name).join(format!("{}.log", dead.attempt));
-        let _ = std::fs::remove_file(log);
+        crate::gc::remove_log(&log);
     }
 }
 
 async fn configure(c: &Context, container: &Container, attempt: u32, image: String, ips: &[String]) -> Result<ContainerConfig, String> {
     run_as_non_root(c, container, &image).await?;
+    if !container.volume_devices.is_empty() {
+        return Err("raw block volumes (volumeDevices) are not supported by this kubelet".into());
+    }
     let variables = environment(c, container).await?;
     let expand = |text: &String| {
         env::expand(text, |name| variables.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.clone()))
@@ -205,6 +231,8 @@ async fn run_as_non_root(c: &Context, container: &Container, image: &str) -> Res
 async fn environment(c: &Context, container: &Container) -> Result<Vec<(String, String)>, String> {
     let ns = &c.pod.metadata.namespace;
     let links = c.pod.spec.enable_service_links.unwrap_or(true);
+    // A pod that starts with the node waits for the services, but not for ever: the server may be away.
+    let _ = timeout(SERVICES, c.shared.services.synced()).await;
     let mut out: Vec<(String, String)> = env::services(&c.shared.services_for(ns, links));
     for from in &container.env_from {
         let (r, optional) = match (&from.config_map_ref, &from.secret_ref) {

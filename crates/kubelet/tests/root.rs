@@ -69,6 +69,8 @@ async fn all(dir: &Path) {
     println!("ok probes_and_hooks ({:?})", begun.elapsed());
     errors_are_told(&b).await;
     println!("ok errors_are_told ({:?})", begun.elapsed());
+    over_a_socket(&b, &env, &dir.join("cri.sock")).await;
+    println!("ok over_a_socket ({:?})", begun.elapsed());
     until("no pod is left", || async { handle.pods() == 0 }).await;
     assert!(b.runtime_is_empty().await, "sandboxes left");
     env.kill();
@@ -306,4 +308,37 @@ async fn errors_are_told(b: &Bench) {
     for name in ["noconf", "nocmd", "nopull"] {
         b.delete(name).await;
     }
+}
+
+/// The embedded runtime behind its socket, used through the client that is meant for containerd.
+async fn over_a_socket(b: &Bench, env: &Env, socket: &Path) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use wire::Cri;
+    use wire::cri::ExecRequest;
+    let (served, path) = (b.runtime.clone(), socket.to_path_buf());
+    drop(env.spawn("cri", async move { runtime::grpc::serve(served, &path).await.expect("serve") }));
+    until("the socket is there", || async { socket.exists() }).await;
+    let remote = kubelet::remote::Remote::new(env, &format!("unix://{}", socket.display())).expect("remote");
+    assert_eq!(remote.version().await.expect("version").runtime_name, "corten");
+    assert_eq!(remote.list_images(Default::default()).await.expect("images").images.len(), 1);
+    let mut events = remote.container_events().await.expect("events");
+    b.create("socket", json!({"containers": [{"name": "a", "command": sh("sleep 1000")}]})).await;
+    let pod = b.wait("socket", "ready", is_ready).await;
+    let event = tokio::time::timeout(DEADLINE, events.recv()).await.expect("in time").expect("event");
+    assert_eq!(event.pod_sandbox_status.expect("pod").metadata.expect("metadata").name, "socket");
+    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().expect("id").trim_start_matches("corten://").to_string();
+    let cmd = ["sh", "-c", "cat; echo error >&2; exit 6"].map(String::from).to_vec();
+    let request = ExecRequest { container_id: id.clone(), cmd, stdin: true, stdout: true, stderr: true, tty: false };
+    let mut process = remote.exec_stream(request).await.expect("exec");
+    let mut stdin = process.stdin.take().expect("stdin");
+    stdin.write_all(&vec![b'x'; 300_000]).await.expect("write");
+    stdin.shutdown().await.expect("end");
+    drop(stdin);
+    let (mut out, mut err) = (Vec::new(), String::new());
+    process.stdout.take().expect("stdout").read_to_end(&mut out).await.expect("read");
+    process.stderr.take().expect("stderr").read_to_string(&mut err).await.expect("read");
+    assert_eq!((out.len(), err.as_str(), process.exit.await.expect("code")), (300_000, "error\n", 6));
+    let missing = remote.container_status(wire::cri::ContainerStatusRequest { container_id: "beef".into(), verbose: false }).await;
+    assert_eq!(missing.expect_err("unknown").code(), wire::Code::NotFound);
+    b.delete("socket").await;
 }

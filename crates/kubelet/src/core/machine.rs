@@ -335,10 +335,14 @@ impl Machine {
         }
         seen.sandboxes.sort_by_key(|s| std::cmp::Reverse(s.attempt));
         seen.containers.sort_by_key(|c| std::cmp::Reverse((c.created_at, c.attempt)));
+        let first = !self.observed;
         self.seen = seen;
         self.observed = true;
         let running: Vec<_> = self.seen.containers.iter().filter(|c| c.state == Run::Running).map(|c| (c.name.clone(), c.id.clone())).collect();
         for (name, id) in running {
+            // A kubelet that has just started goes on with what the API was told of the same instance.
+            let told = self.pod.status.container_statuses.iter().chain(&self.pod.status.init_container_statuses);
+            let told = told.filter(|c| first && c.container_id.ends_with(&id)).map(|c| (c.started == Some(true), c.ready)).next();
             let (has_startup, has_readiness) = match self.pod.container(&name) {
                 Some(c) => (c.startup_probe.is_some(), c.readiness_probe.is_some()),
                 None => (false, false),
@@ -346,8 +350,8 @@ impl Machine {
             let memory = self.memory(&name);
             if memory.probed_id != id {
                 memory.probed_id = id;
-                memory.started = !has_startup;
-                memory.ready = !has_readiness;
+                memory.started = !has_startup || told.is_some_and(|(started, _)| started);
+                memory.ready = !has_readiness || told.is_some_and(|(_, ready)| ready);
                 memory.unhealthy = None;
                 memory.waiting = None;
                 memory.retry_at = None;

@@ -7,7 +7,7 @@ use platform::WallTime;
 use platform::time::Duration;
 
 use super::machine::{BACKOFF_FIRST, ContainerSeen, Effect, Key, Life, Machine, Run, Why, longer};
-use super::pod::{Container, Kind};
+use super::pod::{Container, Kind, RestartRule};
 use super::status::full_name;
 
 /// A container that ran this long has its delay forgotten.
@@ -236,8 +236,16 @@ impl Machine {
         if self.pod.spec.ephemeral_containers.iter().any(|c| c.name == container.name) {
             return false;
         }
+        let matches = |rule: &RestartRule| {
+            let listed = rule.exit_codes.as_ref().is_some_and(|e| e.values.contains(&exit_code) == (e.operator == "In"));
+            rule.action == "Restart" && rule.exit_codes.is_some() && listed
+        };
+        if container.restart_policy_rules.iter().any(matches) {
+            return true;
+        }
         let init = self.pod.spec.init_containers.iter().any(|c| c.name == container.name);
-        match self.pod.spec.restart_policy.as_str() {
+        let policy = container.restart_policy.as_deref().unwrap_or(&self.pod.spec.restart_policy);
+        match policy {
             "Never" => false,
             "OnFailure" => exit_code != 0,
             _ => !init || exit_code != 0,

@@ -64,6 +64,7 @@ view!(PodSpec {
     resources: Resources,
     readiness_gates: Vec<ReadinessGate>,
     runtime_class_name: Option<String>,
+    resource_claims: Vec<Value>,
 });
 
 view!(PodStatus {
@@ -93,6 +94,8 @@ view!(Condition {
 
 view!(ContainerStatus {
     name: String,
+    started: Option<bool>,
+    ready: bool,
     restart_count: i32,
     state: Value,
     last_state: Value,
@@ -129,8 +132,13 @@ view!(Container {
     stdin_once: bool,
     tty: bool,
     restart_policy: Option<String>,
+    restart_policy_rules: Vec<RestartRule>,
     target_container_name: String,
+    volume_devices: Vec<Value>,
 });
+
+view!(RestartRule { action: String, exit_codes: Option<ExitCodes>, });
+view!(ExitCodes { operator: String, values: Vec<i32>, });
 
 view!(Port {
     name: String,

@@ -199,3 +199,6 @@ impl Cni for ExecCni {
         self.network().map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

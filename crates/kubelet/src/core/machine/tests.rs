@@ -264,3 +264,26 @@ fn a_deadline_ends_the_pod() {
     node.run(300);
     assert_eq!((node.status()["phase"].as_str(), node.status()["reason"].as_str()), (Some("Failed"), Some("DeadlineExceeded")));
 }
+
+#[test]
+fn a_new_kubelet_goes_on() {
+    let mut pod = pod(json!({"containers": [{"name": "a", "readinessProbe": {}, "startupProbe": {}}]}));
+    pod.status = serde_json::from_value(json!({"containerStatuses": [{"name": "a", "containerID": "corten://c1", "ready": true, "started": true}]})).expect("status");
+    let mut node = Node::new(1, pod);
+    node.seen.sandboxes.push(SandboxSeen { id: "s1".into(), ready: true, ..SandboxSeen::default() });
+    let running = ContainerSeen { id: "c1".into(), name: "a".into(), sandbox: "s1".into(), state: Run::Running, ..ContainerSeen::default() };
+    node.seen.containers.push(running);
+    node.run(50);
+    assert!(node.started.is_empty());
+    assert_eq!(node.status()["containerStatuses"][0]["ready"], true);
+}
+
+#[test]
+fn containers_may_have_rules_of_their_own() {
+    let rules = json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]);
+    let spec = json!({"restartPolicy": "Never", "containers": [{"name": "a", "restartPolicy": "Never", "restartPolicyRules": rules}]});
+    let mut node = Node::new(1, pod(spec));
+    node.exits = vec![("a", 42), ("a", 1)];
+    node.run(300);
+    assert_eq!((node.status()["phase"].as_str(), node.started.len()), (Some("Failed"), 2));
+}
