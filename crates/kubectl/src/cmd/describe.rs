@@ -124,6 +124,12 @@ async fn related(ctx: &Ctx, target: &Target, object: &Value) -> Outcome<Vec<Valu
             let sets = get(format!("/apis/apps/v1/namespaces/{}/replicasets", target.namespace), vec![]).await?;
             Ok(rollout::revisions(object, &sets).into_iter().map(|(_, set)| set.clone()).filter(|s| s.at("spec").at("replicas").int() > 0 || s.at("status").at("replicas").int() > 0).collect())
         }
+        "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" => {
+            let selector = super::logs::selector_of(&target.resource.kind, object)?;
+            let pods = get(format!("/api/v1/namespaces/{}/pods", target.namespace), vec![("labelSelector", selector)]).await?;
+            let uid = object.at("metadata").at("uid").str().to_string();
+            Ok(pods.into_iter().filter(|p| p.at("metadata").at("ownerReferences").items().iter().any(|o| o.at("uid").str() == uid)).collect())
+        }
         _ => Ok(Vec::new()),
     }
 }

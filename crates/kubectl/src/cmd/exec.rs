@@ -1,6 +1,6 @@
 //! `exec`, `attach`, `port-forward`: over WebSocket, as upstream's kubectl since 1.31.
 
-use super::logs::{container_names, default_container, pod_for};
+use super::logs::{Several, default_container, pod_for};
 use crate::Ctx;
 use crate::failure::{Failure, Outcome};
 use crate::files::targets;
@@ -19,19 +19,13 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn pod_of(ctx: &Ctx, word: Option<&String>, usage: &str) -> Outcome<Value> {
     let word = word.ok_or_else(|| Failure::error(usage))?;
     let pods = ctx.session.resource("pods").await?;
-    let found = pod_for(ctx, &pods, word, false).await?;
+    let found = pod_for(ctx, &pods, word, Several::First).await?;
     found.into_iter().next().ok_or_else(|| Failure::error("no pod was found"))
 }
 
 fn container_of(ctx: &Ctx, pod: &Value) -> Outcome<String> {
     let name = ctx.given.text("container");
-    if name.is_empty() {
-        return default_container(pod);
-    }
-    if container_names(pod).iter().any(|n| n == name) {
-        return Ok(name.to_string());
-    }
-    Err(Failure::error(format!("container {name} not found in pod {}", pod.at("metadata").at("name").str())))
+    if name.is_empty() { default_container(pod) } else { Ok(name.to_string()) } // the server knows which there are
 }
 
 /// `exec`.

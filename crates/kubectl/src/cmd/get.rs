@@ -102,14 +102,11 @@ fn as_table(answer: Value) -> Value {
     api::value::object([("columnDefinitions", Value::List(vec![column("Name"), column("Created At")])), ("rows", Value::List(rows))])
 }
 
-/// Sorts the rows of a table by a template over their objects.
-fn sort(table: &mut Value, by: &str) -> Outcome {
+/// Sorts items by a template over their objects.
+fn sort_items<T>(items: &mut Vec<T>, by: &str, object: impl Fn(&T) -> &Value) -> Outcome {
     let template = crate::core::jsonpath::relaxed(by).and_then(|t| crate::core::jsonpath::Template::parse(&t, true)).map_err(Failure::error)?;
-    let rows = table.entry("rows").make_list();
-    let mut keyed: Vec<(Value, Value)> = std::mem::take(rows)
-        .into_iter()
-        .map(|row| (template.find(row.at("object")).ok().and_then(|f| f.into_iter().next()).unwrap_or_default(), row))
-        .collect();
+    let key = |item: &T| template.find(object(item)).ok().and_then(|f| f.into_iter().next()).unwrap_or_default();
+    let mut keyed: Vec<(Value, T)> = std::mem::take(items).into_iter().map(|item| (key(&item), item)).collect();
     let number = |v: &Value| match v {
         Value::Str(_) => api::quantity::Quantity::parse(v.str()).ok().map(|q| q.nanos()),
         other => other.as_int().map(|n| i128::from(n) * 1_000_000_000),
@@ -118,7 +115,7 @@ fn sort(table: &mut Value, by: &str) -> Outcome {
         (Some(a), Some(b)) => a.cmp(&b),
         _ => a.0.str().cmp(b.0.str()),
     });
-    *rows = keyed.into_iter().map(|(_, row)| row).collect();
+    *items = keyed.into_iter().map(|(_, item)| item).collect();
     Ok(())
 }
 
@@ -140,7 +137,7 @@ async fn tables(ctx: &Ctx, requests: &[Request], wide: bool) -> Outcome {
             }
         };
         if !sort_by.is_empty() {
-            sort(&mut table, sort_by)?;
+            sort_items(table.entry("rows").make_list(), sort_by, |row| row.at("object"))?;
         }
         let style = style(ctx, wide, &request.resource, kinds.len() > 1);
         let rows = printer::rows(&table, &style, "");
@@ -202,6 +199,9 @@ async fn objects(ctx: &Ctx, form: &Form, requests: &[Request]) -> Outcome {
             Err(failure) if failure.is_not_found() && ctx.given.on("ignore-not-found") => {}
             Err(failure) => failures.push(failure),
         }
+    }
+    if ctx.given.has("sort-by") {
+        sort_items(&mut found, ctx.given.text("sort-by"), |(_, object)| object)?;
     }
     if !ctx.given.on("show-managed-fields") {
         found.iter_mut().for_each(|(_, object)| printer::tidy(object));

@@ -74,12 +74,24 @@ async fn pods(ctx: &Ctx) -> Outcome<Vec<Value>> {
     if given.args.len() > 2 {
         return Err(Failure::error("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'"));
     }
-    let pod = pod_for(ctx, &resource, first, given.on("all-pods")).await?;
+    let several = if given.on("all-pods") { Several::All } else { Several::Say };
+    let pod = pod_for(ctx, &resource, first, several).await?;
     Ok(pod)
 }
 
-/// The pod called `word`, or the pods of the workload `type/name`: the best one, or all.
-pub async fn pod_for(ctx: &Ctx, pods: &Resource, word: &str, all: bool) -> Outcome<Vec<Value>> {
+/// What to do with a workload's several pods.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Several {
+    /// Take all.
+    All,
+    /// Take the best one and say so.
+    Say,
+    /// Take the best one.
+    First,
+}
+
+/// The pod called `word`, or the pods of the workload `type/name`, best first.
+pub async fn pod_for(ctx: &Ctx, pods: &Resource, word: &str, several: Several) -> Outcome<Vec<Value>> {
     let target = match word.split_once('/') {
         None => {
             let namespace = &ctx.session.namespace;
@@ -100,8 +112,10 @@ pub async fn pod_for(ctx: &Ctx, pods: &Resource, word: &str, all: bool) -> Outco
         return Err(Failure::error(format!("timed out waiting for the condition: no pods match {selector:?}")));
     }
     found.sort_by_key(preference);
-    if found.len() > 1 && !all {
+    if found.len() > 1 && several == Several::Say {
         eprintln!("Found {} pods, using pod/{}", found.len(), found[0].at("metadata").at("name").str());
+    }
+    if several != Several::All {
         found.truncate(1);
     }
     Ok(found)
@@ -116,7 +130,7 @@ fn preference(pod: &Value) -> (bool, bool, bool, String) {
 }
 
 /// A workload's selector as text.
-fn selector_of(kind: &str, owner: &Value) -> Outcome<String> {
+pub fn selector_of(kind: &str, owner: &Value) -> Outcome<String> {
     let selector = owner.at("spec").at("selector");
     let labels = if selector.has("matchLabels") || selector.has("matchExpressions") { selector.at("matchLabels") } else { selector };
     let mut parts: Vec<String> = labels.members().map(|(k, v)| format!("{}={}", k.as_str(), v.str())).collect();

@@ -29,7 +29,7 @@ pub fn describe(object: &Value, around: &Around) -> String {
         "Node" => node::node(&mut out, object, around),
         "Service" => workload::service(&mut out, object, around),
         "Deployment" => workload::deployment(&mut out, object, around),
-        "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" | "Job" => workload::workload(&mut out, object),
+        "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" | "Job" => workload::workload(&mut out, object, around),
         "ConfigMap" => config_map(&mut out, object),
         "Secret" => return secret(&mut out, object),
         "Namespace" => return namespace(&mut out, object),

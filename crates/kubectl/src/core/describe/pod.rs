@@ -72,6 +72,16 @@ pub fn pod(out: &mut Out, pod: &Value) {
     }
     out.map(0, "Node-Selectors", spec.at("nodeSelector"), "=", &[]);
     tolerations(out, spec);
+    spread(out, 0, spec);
+}
+
+fn spread(out: &mut Out, depth: usize, spec: &Value) {
+    for (i, c) in spec.at("topologySpreadConstraints").items().iter().enumerate() {
+        let selector = if c.at("labelSelector").is_null() { String::new() } else { format!(" for selector {}", super::selector(c.at("labelSelector"))) };
+        let (key, action, skew) = (c.at("topologyKey").str(), c.at("whenUnsatisfiable").str(), c.at("maxSkew").int());
+        let head = if i == 0 { "Topology Spread Constraints:" } else { "" };
+        out.line(depth, &format!("{head}\t{key}:{action} when max skew {skew} is exceeded{selector}"));
+    }
 }
 
 fn conditions(out: &mut Out, status: &Value) {
@@ -372,6 +382,7 @@ pub fn write_template(out: &mut Out, template: &Value) {
     containers(out, 1, "Init Containers", spec.at("initContainers"), &Value::Null);
     containers(out, 1, "Containers", spec.at("containers"), &Value::Null);
     volumes(out, 1, spec.at("volumes"));
+    spread(out, 1, spec);
     out.map(1, "Node-Selectors", spec.at("nodeSelector"), "=", &[]);
     let mut inner = Out::default();
     tolerations(&mut inner, spec);

@@ -121,11 +121,19 @@ pub fn deployment(out: &mut Out, object: &Value, around: &Around) {
     out.field(0, "NewReplicaSet", &of(true));
 }
 
+/// How many pods are in which phase.
+fn pods_status(pods: &[Value]) -> String {
+    let count = |phase: &str| pods.iter().filter(|p| p.at("status").at("phase").str() == phase).count();
+    format!("{} Running / {} Waiting / {} Succeeded / {} Failed", count("Running"), count("Pending"), count("Succeeded"), count("Failed"))
+}
+
 /// Any other workload: head, counts, template.
-pub fn workload(out: &mut Out, object: &Value) {
+pub fn workload(out: &mut Out, object: &Value, around: &Around) {
     let (spec, status, kind) = (object.at("spec"), object.at("status"), object.at("kind").str());
     head(out, object);
-    out.field(0, "CreationTimestamp", &time(object.at("metadata").at("creationTimestamp").str()));
+    if kind == "StatefulSet" {
+        out.field(0, "CreationTimestamp", &time(object.at("metadata").at("creationTimestamp").str()));
+    }
     out.field(0, "Selector", &selector(spec.at("selector")));
     out.labels(object);
     for owner in object.at("metadata").at("ownerReferences").items().iter().filter(|o| o.at("controller").is_true()) {
@@ -161,6 +169,9 @@ pub fn workload(out: &mut Out, object: &Value) {
             out.field(0, "Update Strategy", spec.at("updateStrategy").at("type").str());
         }
         _ => out.field(0, "Replicas", &format!("{} current / {} desired", count("replicas"), spec.at("replicas").int())),
+    }
+    if kind != "Job" {
+        out.field(0, "Pods Status", &pods_status(&around.related));
     }
     write_template(out, spec.at("template"));
 }
