@@ -47,6 +47,10 @@ fn member(value: Option<Value>, field: &Field) -> Option<Value> {
         None | Some(Value::Null) => field.always.then(|| zero(field.ty)),
         Some(mut value) => {
             canon_value(&mut value, field.ty);
+            // Upstream keeps protobuf, in which an empty list is an absent one.
+            if matches!((&value, field.ty), (Value::List(l), Ty::List(_)) if l.is_empty()) || matches!((&value, field.ty), (Value::Map(m), Ty::Map(_)) if m.is_empty()) {
+                return field.always.then_some(Value::Null);
+            }
             let keep = field.always || (field.optional && !matches!(field.ty, Ty::List(_) | Ty::Map(_))) || matches!(field.ty, Ty::Object(_)) || !value.is_zero();
             keep.then_some(value)
         }

@@ -342,13 +342,11 @@ fn apply_once(live: &Value, config: &Value, ty: &'static Type, force: bool, w: W
     conflicts(&managed, &diff, &mine, force)?;
     take_over(&mut managed, &diff, Some(&mine));
     managed.retain(|e| !e.fields.is_empty());
-    // Times move only when something else does.
-    if let (Some(last), true) = (last, live == new)
+    // Times move only when the object does.
+    if live == new
         && let Some(e) = managed.iter_mut().find(|e| e.same(&mine))
-        && e.fields == last.fields
-        && e.api_version == last.api_version
     {
-        e.time = last.time;
+        e.time = last.and_then(|l| l.time);
     }
     set_entries(&mut new, managed);
     Ok(new)

@@ -155,6 +155,16 @@ fn owners(list: &Value, path: &Path, errs: &mut FieldErrors) {
     }
 }
 
+/// Whether upstream's strategy of a kind checks a change of metadata itself, after the registry did: the causes of a refusal
+/// then stand twice, and clients count them.
+pub fn checked_twice(r: &Resource) -> bool {
+    const ONCE: &[&str] = &[
+        "events", "flowschemas", "limitranges", "mutatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations",
+        "volumeattachments",
+    ];
+    r.group == "events.k8s.io" || !ONCE.contains(&r.plural.as_str())
+}
+
 /// What is wrong with a change of metadata.
 pub fn validate_update(new: &Value, old: &Value, errs: &mut FieldErrors) {
     static ROOT: Path<'static> = Path::Root;

@@ -50,7 +50,7 @@ impl Form {
 }
 
 /// What a server cannot send.
-pub const NOT_ACCEPTABLE: &str = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+pub const NOT_ACCEPTABLE: &str = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 struct Clause<'a> {
     media: &'a str,

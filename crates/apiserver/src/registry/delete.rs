@@ -178,7 +178,9 @@ impl Registry {
         }
         let now = self.env.wall().unix_seconds();
         meta.set(f::deletionTimestamp, api::time::format_seconds(now + grace));
-        meta.set(f::deletionGracePeriodSeconds, grace);
+        if r.plural != "namespaces" {
+            meta.set(f::deletionGracePeriodSeconds, grace);
+        }
         let generation = meta.at(f::generation).int();
         if generation > 0 {
             meta.set(f::generation, generation + 1);

@@ -273,6 +273,9 @@ impl Registry {
         }
         let mut errs = FieldErrors::new();
         meta::validate_update(&new, live, &mut errs);
+        if part == Part::Main && meta::checked_twice(r) {
+            meta::validate_update(&new, live, &mut errs);
+        }
         if part == Part::Main {
             meta::validate(&new, r, &mut errs);
             (r.rules.validate)(&new, &mut errs);
