@@ -67,7 +67,7 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
     for n in 2..=options.nodes {
         children.push(extra_node(&env, &cluster, &options, &authority, n, now)?);
     }
-    wait_ready(&server, options.nodes as usize).await;
+    wait_ready(&server, options.nodes as usize, now).await;
     progress(&format!("{} ready", if options.nodes == 1 { "node".to_string() } else { format!("{} nodes", options.nodes) }));
     progress("ready");
     crate::cli::until_signal().await;
@@ -170,15 +170,19 @@ fn extra_node(env: &Env, cluster: &Cluster, options: &Options, authority: &pki::
     node::Child::start(env, &options.paths, &name, n, &netns, &kubeconfig)
 }
 
-/// Waits until so many nodes are ready.
-async fn wait_ready(server: &Arc<Server>, nodes: usize) {
+/// Waits until so many nodes are ready, each with a lease renewed since `start` (a Ready of an earlier life does not count).
+async fn wait_ready(server: &Arc<Server>, nodes: usize, start: i64) {
     use api::f;
-    let mut progress = server.registry.progress();
+    let registry = &server.registry;
+    let alive = |name: &str| {
+        let lease = registry.find("coordination.k8s.io", "leases", "kube-node-lease", name).unwrap_or_default();
+        lease.at(f::spec).at(f::renewTime).as_str().and_then(api::time::parse_seconds).is_some_and(|t| t >= start)
+    };
+    let ready = |n: &api::Value| n.at(f::status).at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True");
+    let mut progress = registry.progress();
     loop {
-        let ready = server.registry.all("", "nodes", "").iter().filter(|n| {
-            n.at(f::status).at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True")
-        }).count();
-        if ready >= nodes || progress.changed().await.is_err() {
+        let count = registry.all("", "nodes", "").iter().filter(|n| ready(n) && alive(n.at(f::metadata).at(f::name).str())).count();
+        if count >= nodes || progress.changed().await.is_err() {
             return;
         }
     }

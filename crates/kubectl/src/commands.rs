@@ -250,6 +250,7 @@ pub const COMMANDS: &[Command] = &[
     command!(["rollout pause"], [FILES, SELECT], "TYPE/NAME", "Hold a rollout", |c| rollout::pause(c, true)),
     command!(["rollout resume"], [FILES, SELECT], "TYPE/NAME", "Let a rollout go on", |c| rollout::pause(c, false)),
     command!(["api-resources"], [&[short("output", 'o', Text, "", "wide or name"), flag("namespaced", Bool, "", "Only namespaced ones, or only others"), flag("api-group", Text, "", "Only this group"), flag("verbs", List, "", "Only with these verbs"), flag("categories", List, "", "Only of these categories"), flag("no-headers", Bool, "", "No line of headers"), flag("sort-by", Text, "", "name or kind")]], "", "Show which resources there are", meta::api_resources),
+    command!(["explain"], [&[flag("recursive", Bool, "", "With the fields of fields"), flag("api-version", Text, "", "Of this version")]], "TYPE[.FIELD …]", "Show the fields of a resource", meta::explain),
     command!(["api-versions"], [], "", "Show which API versions there are", meta::api_versions),
     command!(["version"], [&[short("output", 'o', Text, "", "json or yaml"), flag("client", Bool, "", "Only the client's")]], "", "Show versions", meta::version),
     command!(["cluster-info"], [], "", "Show where the cluster is", meta::cluster_info),

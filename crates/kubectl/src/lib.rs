@@ -4,7 +4,7 @@
 //! Everything goes through the API with the kubeconfig's identity. [`core`] is pure (flags, printers, templates, merges,
 //! descriptions); [`cmd`] has the commands; [`commands`] is the table of all of them with their flags.
 //!
-//! Not yet: `edit`, `explain`, `diff`, `top`, `cp`, `debug`, `set` but for images, kustomize, go-templates,
+//! Not yet: `edit`, `diff`, `top`, `cp`, `debug`, `set` but for images, kustomize, go-templates,
 //! plugins, credentials by exec. An unknown flag is refused, never ignored.
 
 pub mod cmd;

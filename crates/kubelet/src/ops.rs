@@ -52,10 +52,9 @@ pub async fn carry_out(c: Context, effect: Effect) -> Outcome {
         Effect::Cleanup => {
             let (root, uid) = (c.shared.config.root_dir.clone(), c.pod.metadata.uid.clone());
             c.shared.objects.follow(&uid, &Default::default());
-            match tokio::task::spawn_blocking(move || volumes::tear_down(&root, &uid)).await {
+            match c.shared.env.blocking(move || volumes::tear_down(&root, &uid)).await {
                 Ok(Ok(())) => Outcome::Done,
-                Ok(Err(e)) => failed("", e),
-                Err(e) => failed("", e.to_string()),
+                Ok(Err(e)) | Err(e) => failed("", e),
             }
         }
         Effect::Cancel(_) | Effect::Tell { .. } | Effect::WakeAt(_) | Effect::Finish => Outcome::Done, // not ours

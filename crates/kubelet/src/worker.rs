@@ -53,7 +53,9 @@ pub struct PodWorker {
     wake_at: Option<WallTime>,
     /// The status that the API has, as far as known.
     told: Value,
-    telling: Option<Pin<Box<dyn Future<Output = Result<Value, client::Error>> + Send>>>,
+    /// The revision that telling it made.
+    told_at: u64,
+    telling: Option<Pin<Box<dyn Future<Output = Result<(Value, u64), client::Error>> + Send>>>,
     tell_again_at: Option<WallTime>,
     look: bool,
     finishing: bool,
@@ -74,6 +76,7 @@ impl PodWorker {
             probers,
             wake_at: None,
             told: Value::Null,
+            told_at: 0,
             telling: None,
             tell_again_at: None,
             look: true,
@@ -135,7 +138,7 @@ impl PodWorker {
                 self.telling = None;
                 self.tell_again_at = None;
                 match result {
-                    Ok(status) => self.told = status,
+                    Ok((status, revision)) => (self.told, self.told_at) = (status, revision),
                     Err(e) if e.is_not_found() => self.event(Event::Gone),
                     Err(e) => {
                         tracing::debug!(pod = self.machine.pod.metadata.name, error = %e, "cannot tell a pod's status");
@@ -163,7 +166,12 @@ impl PodWorker {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Pod(pod) => self.event(Event::Pod(Box::new((*pod).clone()))),
+            Command::Pod(pod) => {
+                if pod.metadata.revision() > self.told_at && overwritten(&self.told, &pod) {
+                    self.told = Value::Null; // somebody else wrote it (a silent node's pods are marked): tell it again
+                }
+                self.event(Event::Pod(Box::new((*pod).clone())));
+            }
             Command::Gone => self.event(Event::Gone),
             Command::Look => self.look = true,
             Command::Refresh => self.refresh(),
@@ -257,9 +265,12 @@ impl PodWorker {
         }
         let (client, meta) = (self.shared.client.clone(), self.machine.pod.metadata.clone());
         self.telling = Some(Box::pin(async move {
-            let patch = json!({"metadata": {"uid": meta.uid}, "status": status});
+            let patch = json!({"metadata": {"uid": meta.uid}, "status": as_patch(&status)});
             let at = At { resource: &resources::PODS, namespace: &meta.namespace, name: &meta.name };
-            client.patch(at, Some("status"), &PatchKind::Strategic, &patch).await.map(|_| status)
+            client.patch(at, Some("status"), &PatchKind::Strategic, &patch).await.map(|answer| {
+                let revision = client::decode::<client::Partial>(&answer).map_or(0, |pod| pod.metadata.revision());
+                (status, revision)
+            })
         }));
     }
 
@@ -291,6 +302,24 @@ impl PodWorker {
         let _ = std::fs::remove_dir_all(convert::log_dir(&self.shared.config, &self.machine.pod));
         Ok(())
     }
+}
+
+/// Whether a condition that was told has another status in the API.
+fn overwritten(told: &Value, pod: &Pod) -> bool {
+    let conditions = told["conditions"].as_array().into_iter().flatten();
+    let mut pairs = conditions.filter_map(|c| Some((c["type"].as_str()?, c["status"].as_str()?)));
+    pairs.any(|(kind, status)| pod.status.conditions.iter().any(|c| c.r#type == kind && c.status != status))
+}
+
+/// The status as a strategic merge patch: addresses are replaced, not merged with those of an earlier sandbox.
+fn as_patch(status: &Value) -> Value {
+    let mut patch = status.clone();
+    for list in ["podIPs", "hostIPs"] {
+        if let Some(addresses) = patch.get_mut(list).and_then(Value::as_array_mut) {
+            addresses.insert(0, json!({"$patch": "replace"}));
+        }
+    }
+    patch
 }
 
 /// Equal but for the times of conditions that have not changed otherwise.

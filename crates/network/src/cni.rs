@@ -8,12 +8,13 @@
 use crate::core::addresses::{gateway, mac_of, next_free, overlay_name, veth_name};
 use crate::core::nft::Transaction;
 use crate::core::nl::Batch;
-use crate::core::pods::{self, NodeRules, PortMapping};
+use crate::core::pods::{self, NodeRules, PortMapping, Protocol};
+use crate::core::proxy::rules::{Entrance, Flows};
 use crate::core::rt::{self, Cidr, Route, Veth};
 use crate::error::{Error, Result};
-use crate::netlink::{Protocol, Socket};
+use crate::netlink::{self, Socket};
 use crate::listener::Listener;
-use crate::{firewall, links, netns, sysctl};
+use crate::{conntrack, firewall, links, netns, sysctl};
 use platform::time::{Duration, sleep};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,8 +126,8 @@ impl Plugin {
             gateway,
             table: table_name(&config.cluster_id),
             state: Mutex::new(state),
-            route: Socket::open(Protocol::Route)?,
-            netfilter: Mutex::new(Socket::open(Protocol::Netfilter)?),
+            route: Socket::open(netlink::Protocol::Route)?,
+            netfilter: Mutex::new(Socket::open(netlink::Protocol::Netfilter)?),
             config,
         };
         inner.rebuild()?;
@@ -243,7 +244,8 @@ impl Inner {
         }
         let attached = self.describe(&allocation);
         let made = self.connect(attach, &attached).and_then(|()| {
-            self.transact("open a pod's host ports", |tx| pods::add_ports(tx, allocation.address, &allocation.ports))
+            self.transact("open a pod's host ports", |tx| pods::add_ports(tx, allocation.address, &allocation.ports))?;
+            self.redirect(&allocation)
         });
         if let Err(error) = made {
             if let Err(second) = self.del(&attach.sandbox) {
@@ -252,6 +254,19 @@ impl Inner {
             return Err(error);
         }
         Ok(attached)
+    }
+
+    /// Connectionless flows to the pod's host ports that still lead to the pod before it begin anew.
+    fn redirect(&self, allocation: &Allocation) -> Result<()> {
+        let connectionless = allocation.ports.iter().filter(|p| p.protocol != Protocol::Tcp);
+        let flows: Vec<Flows> = connectionless
+            .map(|p| Flows {
+                entrance: Entrance { address: p.host_ip.filter(|ip| !ip.is_unspecified()), protocol: p.protocol, port: p.host_port },
+                endpoints: [(allocation.address, p.container_port)].into(),
+            })
+            .collect();
+        let socket = self.netfilter.lock().unwrap_or_else(PoisonError::into_inner);
+        conntrack::redirect(&socket, &flows).map(drop)
     }
 
     /// Reserves an address and ports, on disk before anything else; `false` when the sandbox had them already.
@@ -374,7 +389,7 @@ impl Inner {
         let namespace = netns::open(&allocation.netns)?;
         let (ifname, address) = (allocation.ifname.clone(), allocation.address);
         let found = netns::inside(&namespace, move || {
-            let socket = Socket::open(Protocol::Route)?;
+            let socket = Socket::open(netlink::Protocol::Route)?;
             let Some(link) = links::find(&socket, &ifname)? else { return Ok(false) };
             Ok(link.up && links::addresses(&socket)?.contains(&(link.index, address.into())))
         })?;
@@ -387,7 +402,7 @@ impl Inner {
 
 /// The pod's side: loopback up, address, gateway as permanent neighbour, default route.
 fn inside_pod(ifname: &str, address: Ipv4Addr, gateway: Ipv4Addr, gateway_mac: rt::Mac) -> Result<()> {
-    let socket = Socket::open(Protocol::Route)?;
+    let socket = Socket::open(netlink::Protocol::Route)?;
     let link = links::find(&socket, ifname)?
         .ok_or_else(|| Error::Invalid(format!("the link {ifname} did not arrive in the pod's namespace")))?;
     let loopback = links::find(&socket, "lo")?.map(|l| l.index);

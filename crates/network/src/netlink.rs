@@ -27,6 +27,9 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// A multicast message: sender's port, type, body.
+pub type Heard = (u32, u16, Vec<u8>);
+
 /// A netlink socket.
 pub struct Socket {
     fd: OwnedFd,
@@ -150,7 +153,7 @@ impl Socket {
     }
 
     /// Reads the multicast datagrams that are waiting, as (sender's port, message type, body); `Overrun` when some were lost.
-    pub fn multicast(&self) -> Result<Vec<(u32, u16, Vec<u8>)>> {
+    pub fn multicast(&self) -> Result<Vec<Heard>> {
         let mut all = Vec::new();
         while let Some(bytes) = self.datagram("read changes of nftables", libc::MSG_DONTWAIT)? {
             let mut at = 0;

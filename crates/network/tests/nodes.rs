@@ -56,6 +56,7 @@ fn two_nodes() {
     a.sh(&format!("ip link add eth0 mtu 1500 type veth peer name eth0 netns /proc/{}/fd/{}", std::process::id(), b.file.as_raw_fd()));
     a.sh("ip addr add 192.168.7.1/24 dev eth0; ip link set eth0 up");
     b.sh("ip addr add 192.168.7.2/24 dev eth0; ip link set eth0 up");
+    a.sh("echo 0 > /proc/sys/net/ipv4/ip_forward"); // a new namespace has what the machine has
     a.sh("nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
     let (a, b) = (node(1, a), node(2, b));
     let objects: Vec<Node> = [1, 2]

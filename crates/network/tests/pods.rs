@@ -84,3 +84,25 @@ fn a_broken_set_up_leaves_nothing() {
     assert!(!std::fs::read_dir(&dir).unwrap().any(|e| e.unwrap().file_name().to_string_lossy().ends_with(".pod")));
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn a_udp_flow_follows_its_host_port_to_the_next_pod() {
+    if !common::wanted() {
+        return;
+    }
+    let (node, outside, a, b, dir) = (Ns::new(), Ns::new(), Ns::new(), Ns::new(), dir("cni-udp"));
+    node.sh(&format!("ip link add out type veth peer name eth0 netns /proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&outside.file)));
+    node.sh("ip addr add 192.168.4.1/24 dev out; ip link set out up");
+    outside.sh("ip addr add 192.168.4.2/24 dev eth0; ip link set eth0 up");
+    let (runtime, plugin) = (runtime(), plugin(&node, &dir));
+    let port = PortMapping { host_port: 5353, container_port: 53, protocol: Protocol::Udp, host_ip: None };
+    runtime.block_on(plugin.add(attach("a", &a, vec![port.clone()]))).unwrap();
+    a.serve("a", 53);
+    let socket = outside.udp_socket();
+    assert_eq!(common::udp_ask(&socket, "192.168.4.1:5353").unwrap(), "a 192.168.4.2");
+    runtime.block_on(plugin.del("a")).unwrap();
+    runtime.block_on(plugin.add(attach("b", &b, vec![port]))).unwrap();
+    b.serve("b", 53);
+    assert_eq!(common::udp_ask(&socket, "192.168.4.1:5353").unwrap(), "b 192.168.4.2", "the same socket");
+    std::fs::remove_dir_all(dir).unwrap();
+}

@@ -117,6 +117,15 @@ impl Env {
         handle
     }
 
+    /// Runs `work` where it may block: on a thread of its own, or, in a simulation, at once (time stands still meanwhile, and
+    /// the order of events does not depend on threads).
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+        match &self.shared.clock {
+            Clock::System => tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string()),
+            Clock::Virtual { .. } => Ok(work()),
+        }
+    }
+
     /// Ends every task of this process at its next suspension point: a crash, or the last step of a shutdown.
     pub fn kill(&self) {
         let tasks = std::mem::take(&mut *self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner));

@@ -34,6 +34,30 @@ pub struct Cluster {
     processes: BTreeMap<String, Env>,
     starts: u64,
     signer: Vec<u8>,
+    _root: Root,
+}
+
+/// A directory for kubelets' files, removed in the end.
+struct Root(std::path::PathBuf);
+
+impl Root {
+    fn new(seed: u64) -> Result<Root, String> {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let run = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("corten-sim-{}-{seed}-{run}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Root(path))
+    }
+
+    fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // left over at worst: it is a temporary directory
+    }
 }
 
 /// An authenticated user.
@@ -44,11 +68,13 @@ pub fn user(name: &str, groups: &[&str]) -> User {
 impl Cluster {
     /// A cluster in which nothing runs yet.
     pub fn new(seed: u64, disk: SimDisk, limits: Limits, nodes: u64, loud: bool) -> Result<Cluster, String> {
+        let root = Root::new(seed)?;
         let (checks, trace) = (Arc::new(Checks::default()), Arc::new(Trace::new(loud)));
         let net = Net::new(seed, trace.clone(), checks.clone());
-        let machines = (0..nodes).map(|n| Machine::new(n, &checks)).collect();
+        // Every other machine has the real kubelet; the rest are hollow.
+        let machines = (0..nodes).map(|n| Machine::new(n, seed, (n % 2 == 0).then(|| root.path().into()), &checks)).collect();
         let signer = Signer::generate()?;
-        Ok(Cluster { seed, start: Instant::now(), limits, disk, net, checks, trace, machines, processes: BTreeMap::new(), starts: 0, signer })
+        Ok(Cluster { seed, start: Instant::now(), limits, disk, net, checks, trace, machines, processes: BTreeMap::new(), starts: 0, signer, _root: root })
     }
 
     /// Names of everything that can be crashed and started again, but the server.

@@ -1,5 +1,5 @@
 //! A whole cluster as one program in virtual time, from one seed: the log store on a simulated disk, the real API server,
-//! controllers and scheduler behind a simulated network, and nodes with a simulated runtime. Faults come and go; safety is
+//! controllers and scheduler behind a simulated network, and nodes: some with the real kubelet over a simulated CRI runtime, some hollow. Faults come and go; safety is
 //! checked all the time, convergence once the faults have stopped.
 //!
 //! [`run`]`(seed)` plays one seed to its end and answers what happened, with a hash of everything that crossed the network:
@@ -12,6 +12,7 @@ mod checks;
 mod cluster;
 mod net;
 mod node;
+mod runtime;
 mod scenario;
 mod trace;
 

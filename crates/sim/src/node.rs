@@ -1,4 +1,4 @@
-//! A node: a machine whose runtime outlives its agent, and the agent, which does for pods what a kubelet does, with
+//! A hollow node: a machine whose runtime outlives its agent, and the agent, which does for pods what a kubelet does, with
 //! containers that only count. It reads its own pods, starts and ends them, tells their status, renews its lease.
 
 use crate::checks::Checks;
@@ -7,7 +7,9 @@ use platform::time::{Duration, sleep};
 use platform::{Env, Rng, WallTime};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use crate::runtime::SimCri;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const LEASE_EVERY: Duration = Duration::from_secs(10);
@@ -43,6 +45,8 @@ impl View for PodView {
 pub struct Machine {
     /// The node's name.
     pub name: String,
+    /// Runs the real kubelet over this runtime, with its files here; `None`: it is hollow.
+    pub real: Option<(Arc<SimCri>, PathBuf)>,
     number: u64,
     checks: Arc<Checks>,
     running: Mutex<BTreeMap<String, (ObjectKey, u64)>>,
@@ -51,9 +55,10 @@ pub struct Machine {
 
 impl Machine {
     /// A machine that runs nothing.
-    pub fn new(number: u64, checks: &Arc<Checks>) -> Arc<Machine> {
+    pub fn new(number: u64, seed: u64, root: Option<PathBuf>, checks: &Arc<Checks>) -> Arc<Machine> {
         let name = format!("n{number}");
-        Arc::new(Machine { name, number, checks: checks.clone(), running: Mutex::default(), started: Mutex::default() })
+        let real = root.map(|root| (SimCri::new(&name, number, seed, checks), root.join(&name)));
+        Arc::new(Machine { name, real, number, checks: checks.clone(), running: Mutex::default(), started: Mutex::default() })
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectKey, u64)>> {
@@ -79,6 +84,9 @@ impl Machine {
     pub fn power_off(&self) {
         let uids: Vec<String> = self.running().keys().cloned().collect();
         uids.iter().for_each(|uid| self.stop(uid));
+        if let Some((runtime, _)) = &self.real {
+            runtime.power_off();
+        }
     }
 
     fn address(&self, uid: &str) -> String {
@@ -88,12 +96,41 @@ impl Machine {
 
     /// Uids of running pods.
     pub fn uids(&self) -> Vec<String> {
-        self.running().keys().cloned().collect()
+        match &self.real {
+            Some((runtime, _)) => runtime.uids(),
+            None => self.running().keys().cloned().collect(),
+        }
     }
+}
+
+/// Starts the real kubelet of a machine.
+fn run_kubelet(env: &Env, client: &Client, machine: &Arc<Machine>, runtime: &Arc<SimCri>, root: &std::path::Path) {
+    let address = format!("192.0.2.{}", machine.number + 1);
+    let mut config = kubelet::KubeletConfig::new(&machine.name, root.join("kubelet"), vec![address]);
+    config.pod_logs_dir = root.join("logs");
+    config.resolv_conf = root.join("resolv.conf");
+    let (inner, client, runtime) = (env.clone(), client.clone(), runtime.clone());
+    let work = async move {
+        let mut handle = None;
+        while handle.is_none() {
+            match kubelet::run(&inner, config.clone(), client.clone(), runtime.clone()).await {
+                Ok(running) => handle = Some(running),
+                Err(error) => {
+                    tracing::warn!(error, "the kubelet did not start");
+                    sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    drop(env.spawn("kubelet", work)); // it ends with the process
 }
 
 /// Starts the agent of a machine as tasks of `env`.
 pub fn run(env: &Env, client: &Client, machine: &Arc<Machine>) {
+    if let Some((runtime, root)) = &machine.real {
+        return run_kubelet(env, client, machine, runtime, root);
+    }
     let selection = Selection { fields: Some(format!("spec.nodeName={}", machine.name)), ..Selection::all(&resources::PODS) };
     let pods: Informer<PodView> = Informer::start(env, client, selection);
     let recorder = Recorder::start(env, client, "kubelet", &machine.name);

@@ -11,3 +11,14 @@ fn check(seed: u64) {
 fn a_few_seeds() {
     (0..4).for_each(check);
 }
+
+/// Seeds that found a bug, and which.
+const FOUND: &[(u64, &str)] = &[
+    (8, "the kubelet did not tell its status again after the node controller had marked the pod as not ready"),
+    (13, "the same; and a pod kept the address of an earlier sandbox beside the new one"),
+];
+
+#[test]
+fn seeds_that_found_something() {
+    FOUND.iter().for_each(|(seed, _)| check(*seed));
+}

@@ -161,6 +161,9 @@ pub fn members(names: &[&str]) -> Set {
 
 /// Takes ownership away from everyone else who owns what changed; who owns nothing more is gone.
 fn take_over(others: &mut Vec<Entry>, diff: &walk::Comparison, except: Option<&Entry>) {
+    if others.is_empty() {
+        return;
+    }
     let changed = diff.modified.union(&diff.added);
     for e in others.iter_mut().filter(|e| except.is_none_or(|x| !x.same(e))) {
         e.fields = e.fields.difference(&changed).difference(&diff.removed);
@@ -201,7 +204,6 @@ pub fn update(live: &Value, new: &mut Value, ty: &'static Type, create: bool, w:
             None => managed.push(entry),
         }
     }
-    managed.iter_mut().for_each(|e| e.fields = e.fields.difference(stripped()));
     managed.retain(|e| !e.fields.is_empty());
     cap(&mut managed);
     set_entries(new, managed);

@@ -5,7 +5,6 @@ use crate::names::Key;
 use crate::schema::{ListKind, Ty, Type};
 use crate::value::{Map, Value};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// One step of a path.
@@ -102,7 +101,8 @@ impl Element {
 /// A set of paths: for each first step whether the path ends there, and how it goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Set {
-    nodes: BTreeMap<Element, Node>,
+    /// Sorted by element.
+    nodes: Vec<(Element, Node)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,12 +122,27 @@ impl Set {
         self.nodes.is_empty()
     }
 
+    fn find(&self, e: &Element) -> Option<&Node> {
+        self.nodes.binary_search_by(|(x, _)| x.cmp(e)).ok().map(|i| &self.nodes[i].1)
+    }
+
+    fn slot(&mut self, e: &Element) -> &mut Node {
+        let at = match self.nodes.binary_search_by(|(x, _)| x.cmp(e)) {
+            Ok(at) => at,
+            Err(at) => {
+                self.nodes.insert(at, (e.clone(), Node::default()));
+                at
+            }
+        };
+        &mut self.nodes[at].1
+    }
+
     /// Adds a path.
     pub fn insert(&mut self, path: &[Element]) {
         match path {
             [] => {}
-            [last] => self.nodes.entry(last.clone()).or_default().member = true,
-            [first, rest @ ..] => self.nodes.entry(first.clone()).or_default().children.insert(rest),
+            [last] => self.slot(last).member = true,
+            [first, rest @ ..] => self.slot(first).children.insert(rest),
         }
     }
 
@@ -135,29 +150,34 @@ impl Set {
     pub fn has(&self, path: &[Element]) -> bool {
         match path {
             [] => false,
-            [last] => self.nodes.get(last).is_some_and(|n| n.member),
-            [first, rest @ ..] => self.nodes.get(first).is_some_and(|n| n.children.has(rest)),
+            [last] => self.has_member(last),
+            [first, rest @ ..] => self.find(first).is_some_and(|n| n.children.has(rest)),
         }
     }
 
     /// Whether it has the one-step path.
     pub fn has_member(&self, e: &Element) -> bool {
-        self.nodes.get(e).is_some_and(|n| n.member)
+        self.find(e).is_some_and(|n| n.member)
     }
 
     /// The paths behind a step.
     pub fn under(&self, e: &Element) -> Option<&Set> {
-        self.nodes.get(e).map(|n| &n.children).filter(|s| !s.is_empty())
+        self.find(e).map(|n| &n.children).filter(|s| !s.is_empty())
     }
 
     /// Paths in either.
     #[must_use]
     pub fn union(&self, other: &Set) -> Set {
+        if self.is_empty() {
+            return other.clone();
+        }
         let mut out = self.clone();
         for (e, n) in &other.nodes {
-            let slot = out.nodes.entry(e.clone()).or_default();
+            let slot = out.slot(e);
             slot.member |= n.member;
-            if !n.children.is_empty() {
+            if slot.children.is_empty() {
+                slot.children = n.children.clone();
+            } else if !n.children.is_empty() {
                 slot.children = slot.children.union(&n.children);
             }
         }
@@ -167,13 +187,13 @@ impl Set {
     /// Paths in both.
     #[must_use]
     pub fn intersection(&self, other: &Set) -> Set {
-        self.combine(|e, n| other.nodes.get(e).map(|o| Node { member: n.member && o.member, children: n.children.intersection(&o.children) }))
+        self.combine(|e, n| other.find(e).map(|o| Node { member: n.member && o.member, children: n.children.intersection(&o.children) }))
     }
 
     /// Paths in this but not in the other.
     #[must_use]
     pub fn difference(&self, other: &Set) -> Set {
-        self.combine(|e, n| match other.nodes.get(e) {
+        self.combine(|e, n| match other.find(e) {
             None => Some(n.clone()),
             Some(o) => Some(Node { member: n.member && !o.member, children: n.children.difference(&o.children) }),
         })
@@ -182,7 +202,7 @@ impl Set {
     /// Paths in this that neither are in the other nor lie behind one that is.
     #[must_use]
     pub fn difference_deep(&self, other: &Set) -> Set {
-        self.combine(|e, n| match other.nodes.get(e) {
+        self.combine(|e, n| match other.find(e) {
             None => Some(n.clone()),
             Some(o) if o.member => None,
             Some(o) => Some(Node { member: n.member, children: n.children.difference_deep(&o.children) }),
@@ -212,8 +232,7 @@ impl Set {
     }
 
     fn collect(&self, prefix: &mut Vec<Element>, out: &mut Vec<Vec<Element>>) {
-        for (e, n) in self.nodes.iter().filter(|(_, n)| n.member) {
-            let _ = n;
+        for (e, _) in self.nodes.iter().filter(|(_, n)| n.member) {
             prefix.push(e.clone());
             out.push(prefix.clone());
             prefix.pop();
@@ -249,7 +268,7 @@ impl Set {
             let Some(element) = Element::decode(k.as_str())? else { continue };
             let children = Set::from_value(v)?;
             let member = children.is_empty() || v.get(".").is_some();
-            set.nodes.insert(element, Node { member, children });
+            *set.slot(&element) = Node { member, children };
         }
         Ok(set)
     }

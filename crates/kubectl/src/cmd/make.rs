@@ -64,8 +64,11 @@ fn after_dash(ctx: &Ctx) -> &[String] {
     ctx.given.dash.map_or(&[], |d| &ctx.given.args[d..])
 }
 
+/// Names and contents.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// Files of `--from-file` (a file, `key=file`, or a directory's files) and lines of `--from-env-file`.
-fn sources(ctx: &Ctx) -> Outcome<(Vec<(String, Vec<u8>)>, Vec<String>)> {
+fn sources(ctx: &Ctx) -> Outcome<(Files, Vec<String>)> {
     let read = |path: &std::path::Path| std::fs::read(path).map_err(|e| Failure::error(format!("error reading {}: {e}", path.display())));
     let base = |path: &std::path::Path| path.file_name().map(|n| n.to_string_lossy().to_string()).unwrap_or_default();
     let mut files = Vec::new();

@@ -55,6 +55,27 @@ pub async fn api_resources(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
+/// `explain`.
+pub async fn explain(ctx: &Ctx) -> Outcome {
+    let Some(word) = ctx.given.args.first() else {
+        return Err(Failure::error("You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources."));
+    };
+    // `deployments.apps.spec` or `pod.spec`: the longest beginning that names a resource, the rest is the path.
+    let parts: Vec<&str> = word.split('.').collect();
+    let catalog = ctx.session.catalog().await?;
+    let found = (1..=parts.len()).rev().find_map(|n| catalog.find(&parts[..n].join(".")).ok().map(|r| (r, n)));
+    let (resource, used) = found.ok_or_else(|| Failure { text: format!("the server doesn't have a resource type {:?}", parts[0]), code: 1, reason: None })?;
+    let (group, version) = match ctx.given.text("api-version") {
+        "" => (resource.group.clone(), resource.version.clone()),
+        text => crate::core::resources::split_api_version(text),
+    };
+    let place = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+    let document = ctx.session.get(&format!("/openapi/v3/{place}")).await?;
+    let (text, complaint) = crate::core::explain::explain(&document, &group, &version, &resource.kind, &parts[used..], ctx.given.on("recursive"));
+    out::print(&text);
+    complaint.map_or(Ok(()), |text| Err(Failure::error(text)))
+}
+
 /// `api-versions`.
 pub async fn api_versions(ctx: &Ctx) -> Outcome {
     let catalog = ctx.session.catalog().await?;

@@ -110,9 +110,7 @@ pub async fn undo(ctx: &Ctx) -> Outcome {
     for target in each(ctx).await? {
         let owner = read(ctx, &target).await?;
         if owner.at("spec").at("paused").is_true() {
-            return Err(Failure::error(format!(
-                "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"
-            )));
+            return Err(Failure::error("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"));
         }
         let objects = keepers(ctx, &target).await?;
         let revisions = rollout::revisions(&owner, &objects);

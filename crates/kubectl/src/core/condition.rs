@@ -38,7 +38,7 @@ impl Goal {
                         Some("") => return Err("jsonpath wait value cannot be empty".into()),
                         Some(value) => (&rest[..end], Some(value.trim_matches(['\'', '"']).to_string())),
                         None if tail.is_empty() => (rest, None),
-                        None => return Err(format!("jsonpath wait format must be --for=jsonpath='{{.status.readyReplicas}}'=3 or --for=jsonpath='{{.status.readyReplicas}}'")),
+                        None => return Err("jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'".into()),
                     }
                 }
                 None => match rest.split_once('=') {

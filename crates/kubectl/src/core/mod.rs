@@ -3,6 +3,7 @@
 pub mod condition;
 pub mod describe;
 pub mod edit;
+pub mod explain;
 pub mod flags;
 pub mod generate;
 pub mod jsonpath;

@@ -104,8 +104,8 @@ pub enum Expr {
     VerdictOf(u32, Arc<str>),
     /// Looks the key up in a map and stores the data; goes on only if it is there.
     DataOf { key: u32, map: Arc<str>, to: u32 },
-    /// Remembers key → data in a dynamic map, or renews its timeout.
-    Remember { key: u32, data: u32, map: Arc<str>, timeout_ms: u64 },
+    /// Remembers the key in a dynamic set, or renews its timeout.
+    Remember { key: u32, set: Arc<str>, timeout_ms: u64 },
     /// Sets the packet mark from a register.
     SetMark(u32),
     /// Changes the destination to the address and port in two registers.
@@ -143,8 +143,8 @@ pub enum Holds {
     Verdicts,
     /// Data of these fields.
     Data(&'static [Field]),
-    /// Data of these fields, added by packets, with a default timeout and at most this many entries.
-    Remembered { data: &'static [Field], timeout_ms: u64, size: u32 },
+    /// Keys that packets add, with a default timeout and at most so many.
+    Remembered { timeout_ms: u64, size: u32 },
 }
 
 /// Type of a field in a key or in data, for `nft list`.
@@ -302,22 +302,22 @@ impl Transaction {
             let flags = match set.holds {
                 Holds::Keys => 0,
                 Holds::Verdicts | Holds::Data(_) => 0x8,
-                Holds::Remembered { .. } => 0x8 | 0x10 | 0x20,
+                Holds::Remembered { .. } => 0x10 | 0x20,
             };
             m.attr_be32(3, flags);
             m.attr_be32(4, key_type);
             m.attr_be32(5, key_len);
             match &set.holds {
-                Holds::Keys => {}
+                Holds::Keys | Holds::Remembered { .. } => {}
                 Holds::Verdicts => m.attr_be32(6, 0xffff_ff00),
-                Holds::Data(data) | Holds::Remembered { data, .. } => {
+                Holds::Data(data) => {
                     let (data_type, data_len) = tuple(data);
                     m.attr_be32(6, data_type);
                     m.attr_be32(7, data_len);
                 }
             }
             m.attr_be32(10, id);
-            if let Holds::Remembered { timeout_ms, size, .. } = set.holds {
+            if let Holds::Remembered { timeout_ms, size } = set.holds {
                 m.nest(9, |m| m.attr_be32(1, size));
                 m.attr_be64(11, timeout_ms);
             }
@@ -441,11 +441,10 @@ fn expression(m: &mut Batch, expr: &Expr) {
         Expr::In(key, set) => lookup(m, *key, set, None),
         Expr::VerdictOf(key, map) => lookup(m, *key, map, Some(VERDICT_REG)),
         Expr::DataOf { key, map, to } => lookup(m, *key, map, Some(REG + to)),
-        Expr::Remember { key, data, map, timeout_ms } => named(m, "dynset", |m| {
-            m.attr_str(1, map);
+        Expr::Remember { key, set, timeout_ms } => named(m, "dynset", |m| {
+            m.attr_str(1, set);
             m.attr_be32(3, 1);
             m.attr_be32(4, REG + key);
-            m.attr_be32(5, REG + data);
             m.attr_be64(6, *timeout_ms);
         }),
         Expr::SetMark(reg) => named(m, "meta", |m| {

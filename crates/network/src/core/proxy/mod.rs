@@ -100,11 +100,6 @@ impl Proxy {
         }
     }
 
-    /// Names of all Services and of all EndpointSlices that it knows: to find out what went missing after a relist.
-    pub fn known(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
-        (self.services.keys().map(|k| (**k).clone()).collect(), self.slice_owner.keys().cloned().collect())
-    }
-
     /// Is there anything to do?
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -155,8 +150,6 @@ pub struct Changes {
     pub services: usize,
     /// Connectionless flows that must go only to these endpoints from now on.
     pub flows: Vec<Flows>,
-    /// Affinity maps whose entries may only name these endpoints from now on.
-    pub remembered: Vec<(Arc<str>, BTreeSet<Vec<u8>>)>,
 }
 
 impl Changes {
@@ -164,12 +157,6 @@ impl Changes {
         let gone = before.flows.iter().filter(|old| !after.flows.iter().any(|new| new.entrance == old.entrance));
         self.flows.extend(gone.map(|old| Flows { entrance: old.entrance.clone(), endpoints: BTreeSet::new() }));
         self.flows.extend(after.flows.iter().filter(|new| !before.flows.contains(new)).cloned());
-        for memory in &after.memories {
-            let old = before.memories.iter().find(|m| m.set.name == memory.set.name);
-            if old.is_some_and(|old| !old.endpoints.is_subset(&memory.endpoints)) {
-                self.remembered.push((memory.set.name.clone(), memory.endpoints.clone()));
-            }
-        }
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Shared {
     Endpoints,
     /// (protocol, port, index) → (address, port).
     NodePortEndpoints,
+    /// (address, protocol, port, index) → the chain of an endpoint that remembers its clients.
+    Sticky,
     /// (address, protocol, port) → reject or drop.
     Empty,
     /// (protocol, port) → reject or drop.
@@ -41,11 +43,12 @@ pub enum Shared {
 
 impl Shared {
     /// All of them.
-    pub const ALL: [Shared; 9] = [
+    pub const ALL: [Shared; 10] = [
         Shared::Services,
         Shared::NodePorts,
         Shared::Endpoints,
         Shared::NodePortEndpoints,
+        Shared::Sticky,
         Shared::Empty,
         Shared::EmptyNodePorts,
         Shared::Guarded,
@@ -60,6 +63,7 @@ impl Shared {
             Shared::NodePorts => "service-nodeports",
             Shared::Endpoints => "endpoints",
             Shared::NodePortEndpoints => "nodeport-endpoints",
+            Shared::Sticky => "affinity-endpoints",
             Shared::Empty => "no-endpoint-services",
             Shared::EmptyNodePorts => "no-endpoint-nodeports",
             Shared::Guarded => "firewall-ips",
@@ -77,20 +81,12 @@ impl Shared {
             Shared::NodePorts | Shared::EmptyNodePorts => (&[Protocol, Port], Holds::Verdicts),
             Shared::Endpoints => (&[Address, Protocol, Port, Mark], Holds::Data(target)),
             Shared::NodePortEndpoints => (&[Protocol, Port, Mark], Holds::Data(target)),
+            Shared::Sticky => (&[Address, Protocol, Port, Mark], Holds::Verdicts),
             Shared::ClusterAddresses => (&[Address], Holds::Keys),
             Shared::Hairpin => (&[Address, Address], Holds::Keys),
         };
         Set { name: self.name().into(), key, holds }
     }
-}
-
-/// A map in which packets remember the endpoint of their source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Memory {
-    /// The map.
-    pub set: Set,
-    /// The endpoints that it may name.
-    pub endpoints: BTreeSet<Vec<u8>>,
 }
 
 /// Where a flow enters.
@@ -120,8 +116,8 @@ pub struct Contribution {
     pub elements: Vec<(Shared, Vec<u8>, Value)>,
     /// Chains, shared (`svc-5`) or its own, with their rules.
     pub chains: BTreeMap<Arc<str>, Vec<Rule>>,
-    /// Its affinity maps.
-    pub memories: Vec<Memory>,
+    /// Its endpoints' sets of clients, for affinity.
+    pub memories: Vec<Set>,
     /// Its connectionless flows.
     pub flows: Vec<Flows>,
 }
@@ -340,46 +336,61 @@ impl PortRules<'_> {
         self.out.elements.push((set, key, Value::Verdict(verdict)));
     }
 
-    /// A chain of this port alone that picks one of `targets`, remembering it if the service wants affinity.
+    /// A chain of this port alone that picks one of `targets`, by what it remembers if the service wants affinity.
     fn pick_chain(&mut self, pick: Pick, targets: &[Target]) -> Arc<str> {
         let name: Arc<str> = format!("{}-{}", pick.name(), self.label).into();
         if self.out.chains.contains_key(&name) {
             return name;
         }
         let from = pick as u32;
-        for (index, target) in (from..).zip(targets) {
-            let key = self.key(Some(self.cluster_ip), self.port.port, Some(index));
-            self.out.elements.push((Shared::Endpoints, key, Value::Data(target_bytes(target))));
-        }
+        let sticky = self.service.spec.session_affinity == "ClientIP";
         let mut rules = Vec::new();
         if pick != Pick::Local {
             rules.push(mark_outsiders(self.settings));
+        }
+        for (index, target) in (from..).zip(targets) {
+            let key = self.key(Some(self.cluster_ip), self.port.port, Some(index));
+            if sticky {
+                let (chain, known) = self.sticky_endpoint(&name, target);
+                rules.push(known);
+                self.out.elements.push((Shared::Sticky, key, Value::Verdict(Verdict::Goto(chain))));
+            } else {
+                self.out.elements.push((Shared::Endpoints, key, Value::Data(target_bytes(target))));
+            }
         }
         let mut choose: Rule = (0..)
             .zip(self.key(Some(self.cluster_ip), self.port.port, None).chunks(4))
             .map(|(reg, word)| Expr::Const(reg, word.to_vec()))
             .collect();
         choose.push(Expr::Load(3, Load::Random { below: targets.len() as u32, from }));
-        choose.push(Expr::DataOf { key: 0, map: Shared::Endpoints.name().into(), to: 4 });
-        if self.service.spec.session_affinity == "ClientIP" {
-            let map: Arc<str> = format!("affinity-{name}").into();
-            let timeout_ms = u64::from(affinity_seconds(self.service)) * 1000;
-            let remember = Expr::Remember { key: 0, data: 4, map: map.clone(), timeout_ms };
-            rules.push(vec![
-                Expr::Load(0, Load::SourceAddress),
-                Expr::DataOf { key: 0, map: map.clone(), to: 4 },
-                remember.clone(),
-                Expr::Dnat { address: 4, port: 5 },
-            ]);
-            choose.extend([Expr::Load(0, Load::SourceAddress), remember]);
-            let data: &'static [Field] = &[Field::Address, Field::Port];
-            let set = Set { name: map, key: &[Field::Address], holds: Holds::Remembered { data, timeout_ms, size: 65_536 } };
-            self.out.memories.push(Memory { set, endpoints: targets.iter().map(target_bytes).collect() });
+        if sticky {
+            choose.push(Expr::VerdictOf(0, Shared::Sticky.name().into()));
+        } else {
+            choose.extend([Expr::DataOf { key: 0, map: Shared::Endpoints.name().into(), to: 4 }, Expr::Dnat { address: 4, port: 5 }]);
         }
-        choose.push(Expr::Dnat { address: 4, port: 5 });
         rules.push(choose);
         self.out.chains.insert(name.clone(), rules);
         name
+    }
+
+    /// An endpoint's chain, which remembers its clients, and the rule by which a known client comes back to it. Set and
+    /// chain are named by the endpoint: when it goes, its clients are forgotten with it.
+    fn sticky_endpoint(&mut self, pick: &str, target: &Target) -> (Arc<str>, Rule) {
+        let chain: Arc<str> = format!("{pick}/{}/{}", target.0, target.1).into();
+        let clients: Arc<str> = format!("clients-{chain}").into();
+        let timeout_ms = u64::from(affinity_seconds(self.service)) * 1000;
+        let holds = Holds::Remembered { timeout_ms, size: 65_536 };
+        self.out.memories.push(Set { name: clients.clone(), key: &[Field::Address], holds });
+        let go = vec![
+            Expr::Load(0, Load::SourceAddress),
+            Expr::Remember { key: 0, set: clients.clone(), timeout_ms },
+            Expr::Const(4, target.0.octets().to_vec()),
+            Expr::Const(5, target.1.to_be_bytes().to_vec()),
+            Expr::Dnat { address: 4, port: 5 },
+        ];
+        self.out.chains.insert(chain.clone(), vec![go]);
+        let known = vec![Expr::Load(0, Load::SourceAddress), Expr::In(0, clients), Expr::Then(Verdict::Goto(chain.clone()))];
+        (chain, known)
     }
 
     /// Load balancer addresses that only some sources may use.

@@ -50,14 +50,14 @@ impl Table {
             }
         }
         for memory in before.memories.iter().chain(&after.memories) {
-            let name = &memory.set.name;
+            let name = &memory.name;
             self.pending.memories.entry(name.clone()).or_insert_with(|| self.memories.get(name).cloned());
         }
         for memory in &before.memories {
-            self.memories.remove(&memory.set.name);
+            self.memories.remove(&memory.name);
         }
         for memory in &after.memories {
-            self.memories.insert(memory.set.name.clone(), memory.set.clone());
+            self.memories.insert(memory.name.clone(), memory.clone());
         }
     }
 
