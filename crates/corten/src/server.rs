@@ -49,7 +49,7 @@ pub async fn start(env: &Env, options: Options) -> Result<Arc<Server>, String> {
 
 fn listen_error(address: SocketAddr, e: &std::io::Error) -> String {
     match e.kind() {
-        std::io::ErrorKind::AddrInUse => format!("port {} is in use on {}: stop the program that has it (`ss -ltnp 'sport = :{}'` names it), or choose another with --secure-port", address.port(), address.ip(), address.port()),
+        std::io::ErrorKind::AddrInUse => format!("port {} is in use on {}: stop the program that has it (`ss -ltnp 'sport = :{}'` names it), or choose another port (`corten apiserver --secure-port`; a cluster's port stands in its cluster.json)", address.port(), address.ip(), address.port()),
         _ => format!("listen on {address}: {e}"),
     }
 }
