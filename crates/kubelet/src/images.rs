@@ -55,7 +55,7 @@ async fn one(c: &Context, name: &str, image: &str, policy: &str) -> Result<Strin
     let tell = |warning: bool, reason: &str, text: String| c.shared.tell(&c.pod, name, warning, reason, text);
     let here = present(c, image).await.map_err(|e| failed("ImageInspectError", format!("Failed to inspect image {image:?}: {}", e.message())))?;
     if let (Some((id, _)), "IfNotPresent" | "Never") = (&here, policy) {
-        tell(false, "Pulled", format!("Container image {image:?} already present on machine"));
+        tell(false, "Pulled", format!("Container image {image:?} already present on machine and can be accessed by the pod"));
         return Ok(id.clone());
     }
     if policy == "Never" {

@@ -137,12 +137,12 @@ async fn start(c: &Context, name: &str, attempt: u32, image: String) -> Outcome 
             return failed("CreateContainerError", e.message());
         }
     };
-    shared.tell(&c.pod, name, false, "Created", format!("Created container: {name}"));
+    shared.tell(&c.pod, name, false, "Created", "Container created");
     if let Err(e) = shared.cri.start_container(StartContainerRequest { container_id: id.clone() }).await {
         tell("Failed", format!("Error: {}", e.message()));
         return failed("RunContainerError", e.message());
     }
-    shared.tell(&c.pod, name, false, "Started", format!("Started container {name}"));
+    shared.tell(&c.pod, name, false, "Started", "Container started");
     let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()).filter(|_| kind != Kind::Init);
     if let Some(hook) = hook
         && let Err(e) = hooks::run(shared, &c.pod, container, &id, hook, &sandbox.ips).await

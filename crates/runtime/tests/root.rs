@@ -45,7 +45,7 @@ fn main() {
     std::fs::create_dir_all(&dir).expect("test directory");
     make_image(&dir.join("busybox.tar"));
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio").block_on(async {
-        let tests: [(&str, fn(Arc<Bench>) -> Work); 10] = [
+        let tests: [(&str, fn(Arc<Bench>) -> Work); 11] = [
             ("run_logs_exit", |b| Box::pin(run_logs_exit(b))),
             ("exec_and_terminal", |b| Box::pin(exec_and_terminal(b))),
             ("attach_stdin", |b| Box::pin(attach_stdin(b))),
@@ -56,6 +56,7 @@ fn main() {
             ("start_errors", |b| Box::pin(start_errors(b))),
             ("crash_and_adopt", |b| Box::pin(crash_and_adopt(b))),
             ("shim_death", |b| Box::pin(shim_death(b))),
+            ("devices_on_v2", |b| Box::pin(devices_on_v2(b))),
         ];
         for (name, test) in tests {
             if name.contains(&only) || only == "runtime_with_root" {
@@ -488,6 +489,9 @@ async fn shared_pid_and_stop(b: Arc<Bench>) {
     let c = b.create(&s, Want { name: "c", command: sh("echo marker-process; sleep 1000"), linux: linux(), ..Want::default() }).await;
     b.start(&a).await;
     b.start(&c).await;
+    // The pause process runs the host's binary: a container must not get at it.
+    let (_, out) = b.exec(&a, "ls -l /proc/1/exe").await;
+    assert!(out.contains("ermission denied"), "{out}");
     let (_, out) = b.exec(&a, "ps").await;
     assert!(out.contains("sleep 1000") && out.contains("corten-pause"), "{out}");
     // A process that joins another container's.
@@ -603,4 +607,25 @@ async fn shim_death(b: Arc<Bench>) {
     let request = PodSandboxStatusRequest { pod_sandbox_id: s.clone(), verbose: false };
     let state = b.runtime.pod_sandbox_status(request).await.expect("status").status.expect("status").state;
     assert_eq!(state, PodSandboxState::SandboxNotready as i32);
+}
+
+/// The eBPF program, on the v2 tree that is there beside the v1 hierarchies (or alone).
+async fn devices_on_v2(_: Arc<Bench>) {
+    let cgroups = runtime::cgroup::Cgroups::detect().expect("cgroups");
+    let Some(mount) = cgroups.v2_mount() else { panic!("this machine has no cgroup v2 tree: mount one to run this test") };
+    let dir = mount.join(format!("corten-{CLUSTER}-devices"));
+    std::fs::create_dir_all(&dir).expect("group");
+    runtime::devices::attach(&dir, &runtime::devices::defaults()).expect("attach the program");
+    let script = format!(
+        "echo $$ > {}/cgroup.procs; echo x > /dev/null && echo null; head -c 1 /dev/zero | wc -c; head -c 1 /dev/kmsg 2>&1 || echo refused; \
+         busybox mknod /work/tmp/node/fuse c 10 229 && echo node",
+        dir.display()
+    );
+    let out = Command::new("/bin/busybox").args(["sh", "-c", &script]).output().expect("run");
+    let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+    let _ = std::fs::remove_file("/work/tmp/node/fuse");
+    std::fs::remove_dir(&dir).expect("remove the group");
+    for wanted in ["null\n1\n", "Operation not permitted", "refused", "node"] {
+        assert!(text.contains(wanted), "{wanted:?} not in {text:?}");
+    }
 }

@@ -59,6 +59,9 @@ fn fail(sync: &OwnedFd, result: Told<()>) -> ! {
 
 /// The parent moves this process into its groups first.
 fn wait_for_parent(sync: &OwnedFd) -> Told<()> {
+    // Until exec this process runs the host's binary with a view into the container: nobody in there may look into it
+    // (/proc/<pid>/exe, memory). The kernel lifts this with exec.
+    told(sys::prctl(libc::PR_SET_DUMPABLE, 0), || "hide the process".into())?;
     let mut byte = [0; 1];
     match sys::receive_with_fds(sync.as_fd(), &mut byte) {
         Ok((1, _)) => Ok(()),

@@ -369,6 +369,8 @@ pub fn pause(config: &ShimConfig, cgroups: &Cgroups) -> io::Result<OwnedFd> {
 
 fn pause_main(config: &ShimConfig) -> io::Result<()> {
     sys::reset_signals();
+    // The containers share its pid namespace: they must not reach the host's binary through it.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     let _ = sys::prctl(libc::PR_SET_NAME, c"corten-pause".as_ptr() as libc::c_ulong);
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as _)?;
     for (path, flag) in [(&config.net, libc::CLONE_NEWNET), (&config.ipc, libc::CLONE_NEWIPC), (&config.uts, libc::CLONE_NEWUTS)] {
