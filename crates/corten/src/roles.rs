@@ -1,48 +1,16 @@
-//! Roles of our own components, beyond upstream's.
-//!
-//! Upstream's controllers replace whole objects (`update`); ours patch the fields they mean (`patch`), so that they cannot
-//! undo what others wrote. Each controller therefore gets, besides its upstream role, the right to patch what it may
-//! update: derived from the same facts, nothing more.
+//! Roles of our own components, beyond upstream's: the DNS publisher, and what a node reads besides upstream's rules.
 
-use api::{Value, f, json, value::object};
+use api::{Value, value::object};
 use client::{Client, Resource};
 use serde_json::Value as Json;
 
-const ROLES: &str = include_str!("../../../facts/bootstrap/clusterroles.json");
-const BINDINGS: &str = include_str!("../../../facts/bootstrap/clusterrolebindings.json");
 const GROUP: &str = "rbac.authorization.k8s.io";
 const DNS: &str = "corten:dns";
 const NODE: &str = "corten:node";
 
-fn items(text: &str) -> Vec<Value> {
-    let v = json::parse(text.as_bytes()).unwrap_or_default();
-    if v.as_list().is_some() { v.items().to_vec() } else { v.at(f::items).items().to_vec() }
-}
-
-/// The rules of a role that allow `update`, allowing `patch`.
-fn patching(role: &Value) -> Vec<Value> {
-    let may_update = |r: &&Value| r.at(f::verbs).items().iter().any(|v| v.str() == "update");
-    let patch = |r: &Value| {
-        let mut rule = r.clone();
-        rule.set(f::verbs, vec!["patch".into()]);
-        rule
-    };
-    role.at(f::rules).items().iter().filter(may_update).map(patch).collect()
-}
-
 /// Roles and bindings, as (role, binding).
 fn wanted() -> Vec<(Value, Value)> {
-    let bindings = items(BINDINGS);
     let mut out = Vec::new();
-    for role in items(ROLES) {
-        let name = role.at(f::metadata).at(f::name).str();
-        let Some(short) = name.strip_prefix("system:controller:") else { continue };
-        let rules = patching(&role);
-        let Some(binding) = bindings.iter().find(|b| b.at(f::roleRef).at(f::name).str() == name) else { continue };
-        if !rules.is_empty() {
-            out.push(pair(&format!("corten:controller:{short}"), rules, binding.at(f::subjects).clone()));
-        }
-    }
     let rule = |groups: &str, resources: &[&str], verbs: &[&str]| {
         let list = |items: &[&str]| Value::List(items.iter().map(|i| Value::from(*i)).collect());
         object([("apiGroups", list(&[groups])), ("resources", list(resources)), ("verbs", list(verbs))])
