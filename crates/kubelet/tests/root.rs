@@ -2,7 +2,7 @@
 //!
 //! The binary is its own shim. The pod network is loopback: what needs addresses is tested with the whole cluster.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ fn main() {
     }
     use std::os::unix::fs::MetadataExt;
     assert!(std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0), "CORTEN_ROOT_TESTS is set, but this is not root");
-    let dir = PathBuf::from(format!("/work/tmp/node/kt-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("corten-kt-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("test directory");
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio").block_on(all(&dir));
     std::fs::remove_dir_all(&dir).expect("clean up");

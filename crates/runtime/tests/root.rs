@@ -41,7 +41,7 @@ fn main() {
     assert!(std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0), "CORTEN_ROOT_TESTS is set, but this is not root");
     assert!(Path::new("/bin/busybox").exists(), "needs /bin/busybox: apt-get install busybox-static");
     let only = args.iter().find(|a| !a.starts_with('-')).cloned().unwrap_or_default();
-    let dir = PathBuf::from(format!("/work/tmp/node/rt-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("corten-rt-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("test directory");
     make_image(&dir.join("busybox.tar"));
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio").block_on(async {
@@ -618,12 +618,12 @@ async fn devices_on_v2(_: Arc<Bench>) {
     runtime::devices::attach(&dir, &runtime::devices::defaults()).expect("attach the program");
     let script = format!(
         "echo $$ > {}/cgroup.procs; echo x > /dev/null && echo null; head -c 1 /dev/zero | wc -c; head -c 1 /dev/kmsg 2>&1 || echo refused; \
-         busybox mknod /work/tmp/node/fuse c 10 229 && echo node",
+         busybox mknod /tmp/corten-test-fuse c 10 229 && echo node",
         dir.display()
     );
     let out = Command::new("/bin/busybox").args(["sh", "-c", &script]).output().expect("run");
     let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-    let _ = std::fs::remove_file("/work/tmp/node/fuse");
+    let _ = std::fs::remove_file("/tmp/corten-test-fuse");
     std::fs::remove_dir(&dir).expect("remove the group");
     for wanted in ["null\n1\n", "Operation not permitted", "refused", "node"] {
         assert!(text.contains(wanted), "{wanted:?} not in {text:?}");
