@@ -95,6 +95,13 @@ pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started,
                     tracing::warn!(error = %e, "the control socket ended");
                 }
             });
+            let socket = o.cluster.run_dir().join(&o.name).join("cri.sock");
+            let served = runtime.clone();
+            env.spawn("cri socket", async move {
+                if let Err(e) = runtime::grpc::serve(served, &socket).await {
+                    tracing::warn!(error = %e, "the CRI socket ended");
+                }
+            });
             Arc::new(runtime)
         }
     };
