@@ -268,5 +268,23 @@ pub fn merge(target: &mut Value, patch: &Value) {
 
 /// An object's bytes as a view.
 pub fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Error> {
-    serde_json::from_slice(bytes).map_err(|e| Error::Decode(format!("an object of the server was not understood: {e}")))
+    if let Ok(view) = serde_json::from_slice(bytes) {
+        return Ok(view);
+    }
+    // In Go's JSON a null is an absent member; servers send one for an empty list.
+    let mut value: Value = serde_json::from_slice(bytes).map_err(|e| Error::Decode(format!("an object of the server was not understood: {e}")))?;
+    drop_nulls(&mut value);
+    serde_json::from_value(value).map_err(|e| Error::Decode(format!("an object of the server was not understood: {e}")))
 }
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+

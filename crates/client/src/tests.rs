@@ -219,3 +219,16 @@ fn kubeconfigs_are_read() {
     let missing = Config::parse(text, std::path::Path::new("/x/config"), Some("d")).err().expect("an error");
     assert!(missing.to_string().contains("no context \"d\""));
 }
+
+#[test]
+fn a_null_is_an_absent_member() {
+    #[derive(serde::Deserialize)]
+    #[serde(default)]
+    #[derive(Default)]
+    struct V {
+        endpoints: Vec<String>,
+        name: String,
+    }
+    let v: V = crate::decode(br#"{"endpoints":null,"name":"a"}"#).expect("decodes");
+    assert_eq!((v.endpoints.len(), v.name.as_str()), (0, "a"));
+}

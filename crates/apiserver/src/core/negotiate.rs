@@ -52,6 +52,9 @@ impl Form {
 /// What a server cannot send.
 pub const NOT_ACCEPTABLE: &str = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
+/// The same for CBOR, which is known but switched off.
+pub const NO_CBOR: &str = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
 struct Clause<'a> {
     media: &'a str,
     params: Vec<(&'a str, &'a str)>,

@@ -22,7 +22,7 @@ use kinds::Resource;
 use platform::Env;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use store::{Changed, Entry, Meta, RangeRequest, Record, Revision, Store, WatchItem};
+use store::{At, Changed, Entry, Meta, RangeRequest, Record, Revision, Store, WatchItem};
 use platform::watch as signal;
 
 pub use crate::core::rbac::User;
@@ -86,7 +86,7 @@ pub struct Registry {
 impl Registry {
     /// Loads every cache from the store and starts to follow it.
     pub async fn start(env: Env, store: Arc<dyn Store>, settings: Settings, signer: crate::core::token::Signer) -> Result<Arc<Registry>, String> {
-        let range = store.range(RangeRequest::prefix("/registry/")).await.map_err(|e| format!("read the store: {e}"))?;
+        let range = recent(&*store).await?;
         let mut prefixes: Vec<String> = kinds::resources().iter().filter(|r| !r.prefix.is_empty()).map(|r| r.prefix.clone()).collect();
         prefixes.sort();
         prefixes.dedup();
@@ -116,6 +116,7 @@ impl Registry {
         });
         let follower = registry.clone();
         env.spawn("store follower", async move { follower.follow(revision).await });
+        registry.catch_up().await;
         let expiry = registry.clone();
         env.spawn("expiry", async move { expiry.expire().await });
         Ok(registry)
@@ -290,6 +291,22 @@ impl Registry {
             media_type: String::new(),
         }
     }
+}
+
+/// How much history the caches are filled with at the start.
+const HISTORY: u64 = 2_000;
+
+/// The state somewhat before now, so that what happened since becomes history that watches resume over: a restart of the
+/// server causes no relist storm. An engine without that history gives the newest state.
+async fn recent(store: &dyn Store) -> Result<store::Range, String> {
+    let request = |at| RangeRequest { at, ..RangeRequest::prefix("/registry/") };
+    let oldest = store.status().compacted.0.max(store.revision().0.saturating_sub(HISTORY));
+    if oldest > 0
+        && let Ok(range) = store.range(request(At::Revision(Revision(oldest)))).await
+    {
+        return Ok(range);
+    }
+    store.range(request(At::Latest)).await.map_err(|e| format!("read the store: {e}"))
 }
 
 /// The key prefix of the resource that a key belongs to.
