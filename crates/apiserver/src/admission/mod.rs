@@ -6,6 +6,7 @@
 mod namespace;
 mod nodes;
 mod pods;
+mod rbac;
 
 use crate::registry::{Registry, User};
 use api::{Status, Value};
@@ -75,6 +76,7 @@ pub fn validate(registry: &Arc<Registry>, a: &Attrs, object: &Value) -> Result<(
     if a.operation == Operation::Delete {
         namespace::protected(a)?;
     }
+    rbac::check(registry, a, object)?;
     if registry.settings.node_restriction {
         nodes::restrict(registry, a, object)?;
     }
