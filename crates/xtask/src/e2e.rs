@@ -93,11 +93,33 @@ impl Cluster {
             println!("e2e: the path of the books with {} in {:.1} s", k.name, began.elapsed().as_secs_f64());
         }
         let ours = self.kubectls().remove(0);
+        self.pull(&ours, &archive)?;
+        println!("e2e: an image from a registry");
         ours.workloads()?;
         println!("e2e: job, daemon set, stateful set");
         self.crash(&ours)?;
         println!("e2e: killed and taken over");
         Ok(())
+    }
+
+    /// A pod whose image comes from a registry on this machine (plain HTTP on loopback, which the first node reaches).
+    fn pull(&self, k: &Kubectl, archive: &Path) -> Result<(), String> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
+        let config = self.dir.join("registry.yml");
+        let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n", self.dir.join("registry").display());
+        std::fs::write(&config, text).map_err(|e| e.to_string())?;
+        let registry = Command::new("docker-registry").arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let _registry = run::Guard(registry.map_err(|e| format!("start docker-registry: {e}"))?);
+        run::until("the registry listens", Duration::from_secs(10), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        let image = format!("127.0.0.1:{port}/corten/busybox:1");
+        run::output(Command::new("skopeo").args(["copy", "-q", "--dest-tls-verify=false"]).arg(format!("docker-archive:{}", archive.display())).arg(format!("docker://{image}")))?;
+        let first = k.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])?;
+        k.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: pulled}}\nspec:\n  nodeName: {}\n  terminationGracePeriodSeconds: 0\n  containers: [{{name: main, image: \"{image}\", command: [sleep, \"3600\"]}}]\n",
+            first.trim()
+        ))?;
+        k.run(&["wait", "--for=condition=Ready", "pod/pulled", "--timeout=60s"])?;
+        k.run(&["delete", "pod", "pulled"]).map(drop)
     }
 
     /// kill -9 of the process: pods go on and are adopted, nothing is lost.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Debian packages that tests use (never the product).
-const PACKAGES: &[&str] = &["busybox-static", "ca-certificates", "etcd-server", "iproute2", "nftables", "procps", "python3"];
+const PACKAGES: &[&str] = &["busybox-static", "ca-certificates", "docker-registry", "etcd-server", "iproute2", "nftables", "procps", "python3", "skopeo"];
 
 /// Runs it all.
 pub fn run() -> Result<(), String> {
