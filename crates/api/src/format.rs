@@ -19,7 +19,7 @@ fn regex_error(message: &str, pattern: &str, examples: &[&str]) -> String {
         if i > 0 {
             text.push_str(" or ");
         }
-        text.push_str(&format!("e.g. '{e}', ").replace("e.g. ", if i == 0 { "e.g. " } else { "" }).replace("', ", if i + 1 < examples.len() { "', " } else { "', " }));
+        text.push_str(&format!("{}'{e}', ", if i == 0 { "e.g. " } else { "" }));
     }
     text.push_str(&format!("regex used for validation is '{pattern}')"));
     text

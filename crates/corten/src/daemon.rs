@@ -65,7 +65,7 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
     progress("node agent");
     let mut children = Vec::new();
     for n in 2..=options.nodes {
-        children.push(extra_node(&env, &cluster, &options, &authority, n, now)?);
+        children.push(extra_node(&cluster, &options, &authority, n, now)?);
     }
     wait_ready(&server, options.nodes as usize, now).await;
     progress(&format!("{} ready", if options.nodes == 1 { "node".to_string() } else { format!("{} nodes", options.nodes) }));
@@ -155,7 +155,7 @@ fn network_of_nodes(cluster: &Cluster) -> Result<(), String> {
     network::hosts::bridge(&cluster.id, cluster.node_address(1), 24).map_err(|e| format!("make the network between nodes: {e}"))
 }
 
-fn extra_node(env: &Env, cluster: &Cluster, options: &Options, authority: &pki::Authority, n: u8, now: i64) -> Result<node::Child, String> {
+fn extra_node(cluster: &Cluster, options: &Options, authority: &pki::Authority, n: u8, now: i64) -> Result<node::Child, String> {
     let name = format!("{}-{n}", cluster.node);
     let address = cluster.node_address(n);
     let netns = cluster.run_dir().join("hosts").join(&name);
@@ -167,7 +167,7 @@ fn extra_node(env: &Env, cluster: &Cluster, options: &Options, authority: &pki::
     let kubeconfig = node_dir.join("kubeconfig");
     paths::write(&kubeconfig, config.as_bytes(), true)?;
     serving(authority, &dir, &name, address, now)?;
-    node::Child::start(env, &options.paths, &name, n, &netns, &kubeconfig)
+    node::Child::start(&options.paths, &name, n, &netns, &kubeconfig)
 }
 
 /// Waits until so many nodes are ready, each with a lease renewed since `start` (a Ready of an earlier life does not count).

@@ -185,8 +185,7 @@ pub struct Child {
 
 impl Child {
     /// Starts it. It ends with this process; its pods go on.
-    pub fn start(env: &Env, paths: &Paths, name: &str, n: u8, netns: &Path, kubeconfig: &Path) -> Result<Child, String> {
-        let _ = env;
+    pub fn start(paths: &Paths, name: &str, n: u8, netns: &Path, kubeconfig: &Path) -> Result<Child, String> {
         let log = paths.node(name).join("corten.log");
         if let Some(parent) = log.parent() {
             std::fs::create_dir_all(parent).map_err(|e| format!("make {}: {e}", parent.display()))?;

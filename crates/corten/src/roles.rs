@@ -10,7 +10,6 @@ const NODE: &str = "corten:node";
 
 /// Roles and bindings, as (role, binding).
 fn wanted() -> Vec<(Value, Value)> {
-    let mut out = Vec::new();
     let rule = |groups: &str, resources: &[&str], verbs: &[&str]| {
         let list = |items: &[&str]| Value::List(items.iter().map(|i| Value::from(*i)).collect());
         object([("apiGroups", list(&[groups])), ("resources", list(resources)), ("verbs", list(verbs))])
@@ -21,12 +20,10 @@ fn wanted() -> Vec<(Value, Value)> {
         rule("discovery.k8s.io", &["endpointslices"], &["get", "create", "update", "patch", "delete"]),
     ];
     let subject = object([("kind", "User".into()), ("apiGroup", GROUP.into()), ("name", "system:corten:dns".into())]);
-    out.push(pair(DNS, dns, vec![subject].into()));
     // A node's process is also its service proxy and its DNS: it reads what upstream's node role does not show.
     let node = vec![rule("", &["services"], &["get", "list", "watch"]), rule("discovery.k8s.io", &["endpointslices"], &["get", "list", "watch"])];
     let nodes = object([("kind", "Group".into()), ("apiGroup", GROUP.into()), ("name", "system:nodes".into())]);
-    out.push(pair(NODE, node, vec![nodes].into()));
-    out
+    vec![pair(DNS, dns, vec![subject].into()), pair(NODE, node, vec![nodes].into())]
 }
 
 fn pair(name: &str, rules: Vec<Value>, subjects: Value) -> (Value, Value) {

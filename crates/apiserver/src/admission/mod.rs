@@ -78,7 +78,7 @@ pub fn validate(registry: &Arc<Registry>, a: &Attrs, object: &Value) -> Result<(
     }
     rbac::check(registry, a, object)?;
     if registry.settings.node_restriction {
-        nodes::restrict(registry, a, object)?;
+        nodes::restrict(a, object)?;
     }
     if a.is("pods") && a.operation == Operation::Create {
         pods::check_limits(registry, a, object)?;

@@ -2,7 +2,6 @@
 
 use super::{Attrs, Operation};
 use crate::core::node_auth;
-use crate::registry::Registry;
 use api::{Status, Value, f, value::object};
 
 /// A new node is not ready until somebody says so.
@@ -15,7 +14,7 @@ pub fn not_ready_taint(node: &mut Value) {
 }
 
 /// A node touches itself and its own pods only.
-pub fn restrict(registry: &Registry, a: &Attrs, new: &Value) -> Result<(), Status> {
+pub fn restrict(a: &Attrs, new: &Value) -> Result<(), Status> {
     let Some(node) = node_auth::node_name(a.user) else { return Ok(()) };
     let group = a.resource.group.as_str();
     match (group, a.resource.plural.as_str()) {
@@ -35,10 +34,7 @@ pub fn restrict(registry: &Registry, a: &Attrs, new: &Value) -> Result<(), Statu
             let name = if a.name.is_empty() { new.at(f::metadata).at(f::name).str() } else { a.name };
             if name == node { Ok(()) } else { Err(a.forbid("can only access node lease with the same name as the requesting node")) }
         }
-        _ => {
-            let _ = registry;
-            Ok(())
-        }
+        _ => Ok(()),
     }
 }
 
@@ -83,5 +79,5 @@ fn labels(a: &Attrs, node: &str, new: &Value) -> Result<(), Status> {
             wrong.push(name);
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(a.forbid(format!("is not allowed to modify labels: {}", wrong.join(", ")).replace("is not", &format!("node {node:?} is not")))) }
+    if wrong.is_empty() { Ok(()) } else { Err(a.forbid(format!("node {node:?} is not allowed to modify labels: {}", wrong.join(", ")))) }
 }

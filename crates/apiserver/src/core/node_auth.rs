@@ -30,8 +30,11 @@ pub fn authorize(node: &str, a: &Attributes, graph: &dyn Graph) -> Result<(), St
     let no_path = || Err(format!("no relationship found between node '{node}' and this object"));
     match (a.group, a.resource) {
         ("", "secrets" | "configmaps") => {
-            if !LOOK.contains(&a.verb) || !a.subresource.is_empty() || a.name.is_empty() {
-                return Err("can only read resources of this type".into()).map_err(|e: String| if a.name.is_empty() { "No Object name found".into() } else { e });
+            if a.name.is_empty() {
+                return Err("No Object name found".into());
+            }
+            if !LOOK.contains(&a.verb) || !a.subresource.is_empty() {
+                return Err("can only read resources of this type".into());
             }
             let found = graph.pods_of(node).iter().any(|p| p.at(f::metadata).at(f::namespace).str() == a.namespace && refers(p, a.resource, a.name));
             if found { Ok(()) } else { no_path() }

@@ -156,7 +156,11 @@ impl Policy {
                 Err(e) => missing.push(e),
             }
         }
-        if missing.is_empty() { Err(String::new()) } else { Err(format!("RBAC: [{}]", missing.join(", "))).map_err(|e| if missing.len() == 1 { format!("RBAC: {}", missing[0]) } else { e }) }
+        Err(match &missing[..] {
+            [] => String::new(),
+            [one] => format!("RBAC: {one}"),
+            several => format!("RBAC: [{}]", several.join(", ")),
+        })
     }
 
     /// All rules that hold for a user in a namespace.

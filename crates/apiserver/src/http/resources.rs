@@ -184,8 +184,7 @@ fn check_options(call: &Call) -> Result<(), Status> {
     if manager.len() > 128 {
         errs.too_long(&root.child("fieldManager"), 128);
     }
-    if let Some(c) = manager.chars().find(|c| c.is_control()) {
-        let _ = c;
+    if manager.chars().any(char::is_control) {
         errs.invalid(&root.child("fieldManager"), manager, "should only contain printable characters");
     }
     let validation = call.query.text("fieldValidation");

@@ -36,7 +36,7 @@ impl Registry {
             }
         }
         if old.is_some() {
-            for (key, _) in [(f::ipFamilies, ()), (f::ipFamilyPolicy, ())] {
+            for key in [f::ipFamilies, f::ipFamilyPolicy] {
                 if !service.at(f::spec).has(key) && old_spec.has(key) {
                     service.entry(f::spec).set(key, old_spec.at(key).clone());
                 }

@@ -67,7 +67,7 @@ impl Registry {
         let r = kinds::by_path("", "v1", "pods").ok_or_else(|| Status::internal("pods are not served"))?;
         let own = binding.at(f::metadata).at(f::name).str();
         if own != name {
-            return Err(Status::bad_request(if own.is_empty() { "name in URL does not match name in Binding object".to_string() } else { "name in URL does not match name in Binding object".into() }));
+            return Err(Status::bad_request("name in URL does not match name in Binding object"));
         }
         let target = binding.at(f::target);
         let mut errs = FieldErrors::new();
