@@ -229,8 +229,11 @@ fn resolves(text: &str) -> bool {
         return true;
     }
     let body = text.trim_start_matches(['-', '+']);
+    // A prefix alone does not make a number: a uid may begin with `0b`.
+    let prefixed = |prefix: &str, radix: u32| body.strip_prefix(prefix).is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c == '_' || c.is_digit(radix)));
+    let sexagesimal = || body.split(':').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
     let number = body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && (body.replace('_', "").parse::<f64>().is_ok() || body.starts_with("0x") || body.starts_with("0o") || body.starts_with("0b") || body.split(':').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit())));
+        && (body.replace('_', "").parse::<f64>().is_ok() || prefixed("0x", 16) || prefixed("0o", 8) || prefixed("0b", 2) || sexagesimal());
     number || crate::time::parse(text).is_some() || (text.len() == 10 && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-' && text.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
 }
 
@@ -241,4 +244,19 @@ fn ambiguous(text: &str) -> bool {
         || text.ends_with(':')
         || text.contains(": ")
         || text.contains(" #")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scalar;
+
+    #[test]
+    fn only_what_reads_as_a_number_is_quoted() {
+        for plain in ["0b1f6d3a-9a52-4c3e-8d0b-1f6d3a9a524c", "0x", "0b12", "0o9", "1e5-2", "v1.2"] {
+            assert_eq!(scalar(plain, 0), plain);
+        }
+        for quoted in ["0b10", "0x1F", "0o17", "1e5", "12:30", "1_000", ".5"] {
+            assert_eq!(scalar(quoted, 0), format!("\"{quoted}\""));
+        }
+    }
 }
