@@ -42,5 +42,7 @@ fn main() {
     time("to protobuf", n, || drop(black_box(api::proto::encode(black_box(&tree), ty))));
     let place = api::apply::set::Place::root(ty);
     time("field set", n, || drop(black_box(api::apply::walk::to_set(black_box(&tree), place))));
-    time("compare with itself", n, || drop(black_box(api::apply::walk::compare(black_box(&tree), black_box(&tree), place))));
+    time("compare with itself", n, || {
+        drop(black_box(api::apply::walk::compare(black_box(&tree), black_box(&tree), place)))
+    });
 }

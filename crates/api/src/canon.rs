@@ -9,7 +9,8 @@ use crate::value::{Map, Value};
 /// Brings an object of `ty` into canonical form. `kind` and `apiVersion` at the top are put first if present.
 pub fn canonicalize(value: &mut Value, ty: &'static Type) {
     if let Value::Map(map) = value {
-        let head: Vec<(Key, Value)> = ["kind", "apiVersion"].iter().filter_map(|k| map.remove(*k).map(|v| (Key::from(*k), v))).collect();
+        let head: Vec<(Key, Value)> =
+            ["kind", "apiVersion"].iter().filter_map(|k| map.remove(*k).map(|v| (Key::from(*k), v))).collect();
         let owned = head.iter().any(|(k, _)| ty.field_of(k).is_some());
         if owned {
             // A type with fields of these names (ObjectReference and the like) is no top-level object.
@@ -48,10 +49,15 @@ fn member(value: Option<Value>, field: &Field) -> Option<Value> {
         Some(mut value) => {
             canon_value(&mut value, field.ty);
             // Upstream keeps protobuf, in which an empty list is an absent one.
-            if matches!((&value, field.ty), (Value::List(l), Ty::List(_)) if l.is_empty()) || matches!((&value, field.ty), (Value::Map(m), Ty::Map(_)) if m.is_empty()) {
+            if matches!((&value, field.ty), (Value::List(l), Ty::List(_)) if l.is_empty())
+                || matches!((&value, field.ty), (Value::Map(m), Ty::Map(_)) if m.is_empty())
+            {
                 return field.always.then_some(Value::Null);
             }
-            let keep = field.always || (field.optional && !matches!(field.ty, Ty::List(_) | Ty::Map(_))) || matches!(field.ty, Ty::Object(_)) || !value.is_zero();
+            let keep = field.always
+                || (field.optional && !matches!(field.ty, Ty::List(_) | Ty::Map(_)))
+                || matches!(field.ty, Ty::Object(_))
+                || !value.is_zero();
             keep.then_some(value)
         }
     }
@@ -82,11 +88,15 @@ fn canon_value(value: &mut Value, ty: Ty) {
             map.sort();
             map.iter_mut().for_each(|(_, v)| canon_value(v, *item));
         }
-        (Ty::Scalar(Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStringArray), value) => match value {
-            Value::Map(map) => fields(map, schema_props()),
-            Value::List(items) => items.iter_mut().filter_map(Value::as_map_mut).for_each(|m| fields(m, schema_props())),
-            _ => {}
-        },
+        (Ty::Scalar(Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStringArray), value) => {
+            match value {
+                Value::Map(map) => fields(map, schema_props()),
+                Value::List(items) => {
+                    items.iter_mut().filter_map(Value::as_map_mut).for_each(|m| fields(m, schema_props()))
+                }
+                _ => {}
+            }
+        }
         (Ty::Scalar(Scalar::Fields | Scalar::Json | Scalar::Raw), value) => sort_deep(value),
         _ => {}
     }

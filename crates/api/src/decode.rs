@@ -104,13 +104,17 @@ impl Walk<'_> {
 
     fn scalar(&mut self, value: &mut Value, s: Scalar, owner: &'static Type) -> Result<(), String> {
         let fits = match (s, &*value) {
-            (Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime | Scalar::Duration, Value::Str(_)) => true,
+            (Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime | Scalar::Duration, Value::Str(_)) => {
+                true
+            }
             (Scalar::Bool, Value::Bool(_)) | (Scalar::Double, Value::Int(_) | Value::Float(_)) => true,
             (Scalar::Int32, Value::Int(n)) => i32::try_from(*n).is_ok(),
             (Scalar::Int64, Value::Int(_)) => true,
             (Scalar::Quantity, Value::Int(_) | Value::Float(_) | Value::Str(_)) => true,
             (Scalar::IntOrString, Value::Int(_) | Value::Str(_)) => true,
-            (Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStringArray, _) => return self.schema_or(value, s, owner),
+            (Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStringArray, _) => {
+                return self.schema_or(value, s, owner);
+            }
             (Scalar::Raw | Scalar::Fields | Scalar::Json, _) => return Ok(()),
             _ => false,
         };
@@ -128,9 +132,17 @@ impl Walk<'_> {
             }
             (Scalar::Time | Scalar::MicroTime, Value::Str(text)) => match time::parse(text) {
                 Some((seconds, _)) if s == Scalar::Time => *value = Value::from(time::format_seconds(seconds)),
-                Some((seconds, nanos)) => *value = Value::from(time::format_micros(seconds.saturating_mul(1_000_000_000).saturating_add(nanos.into()))),
+                Some((seconds, nanos)) => {
+                    *value = Value::from(time::format_micros(
+                        seconds.saturating_mul(1_000_000_000).saturating_add(nanos.into()),
+                    ))
+                }
                 None => {
-                    let layout = if s == Scalar::Time { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
+                    let layout = if s == Scalar::Time {
+                        "2006-01-02T15:04:05Z07:00"
+                    } else {
+                        "2006-01-02T15:04:05.000000Z07:00"
+                    };
                     return Err(time_error(text, layout));
                 }
             },
@@ -157,7 +169,9 @@ impl Walk<'_> {
             (_, Value::Map(map)) => self.fields(map, schema, false),
             (Scalar::SchemaOrBool, Value::Bool(_)) => Ok(()),
             (Scalar::SchemaOrArray, Value::List(_)) => self.value(value, Ty::List(schema_ty()), owner),
-            (Scalar::SchemaOrStringArray, Value::List(_)) => self.value(value, Ty::List(&Ty::Scalar(Scalar::String)), owner),
+            (Scalar::SchemaOrStringArray, Value::List(_)) => {
+                self.value(value, Ty::List(&Ty::Scalar(Scalar::String)), owner)
+            }
             (Scalar::SchemaOrBool, _) => Err("boolean or JSON schema expected".into()),
             (Scalar::SchemaOrArray, _) => Ok(()),
             (_, _) => Err(self.mismatch(value, Ty::Scalar(s), owner)),
@@ -186,7 +200,9 @@ impl Walk<'_> {
 
     fn mismatch(&self, value: &Value, ty: Ty, owner: &'static Type) -> String {
         let kind = match (value, ty) {
-            (Value::Int(_) | Value::Float(_), Ty::Scalar(Scalar::Int32 | Scalar::Int64)) => format!("number {}", crate::json::to_string(value)),
+            (Value::Int(_) | Value::Float(_), Ty::Scalar(Scalar::Int32 | Scalar::Int64)) => {
+                format!("number {}", crate::json::to_string(value))
+            }
             _ => value.go_kind().to_string(),
         };
         let mut field = String::new();
@@ -208,7 +224,11 @@ impl Walk<'_> {
                 _ => {}
             }
         }
-        format!("json: cannot unmarshal {kind} into Go struct field {}.{field} of type {}", owner.go_name(), go_type(ty))
+        format!(
+            "json: cannot unmarshal {kind} into Go struct field {}.{field} of type {}",
+            owner.go_name(),
+            go_type(ty)
+        )
     }
 }
 

@@ -87,7 +87,10 @@ pub fn is_dns1035_label(s: &str) -> Vec<String> {
 
 fn qualified_name_ok(s: &str) -> bool {
     let b = s.as_bytes();
-    !b.is_empty() && b[0].is_ascii_alphanumeric() && b[b.len() - 1].is_ascii_alphanumeric() && b.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
+    !b.is_empty()
+        && b[0].is_ascii_alphanumeric()
+        && b[b.len() - 1].is_ascii_alphanumeric()
+        && b.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
 }
 
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
@@ -108,7 +111,9 @@ pub fn is_qualified_name(s: &str) -> Vec<String> {
         }
         _ => {
             let text = regex_error(QUALIFIED_MESSAGE, QUALIFIED, &["MyName", "my.name", "123-abc"]);
-            return vec![format!("a qualified name {text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")];
+            return vec![format!(
+                "a qualified name {text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            )];
         }
     };
     if name.is_empty() {
@@ -122,7 +127,8 @@ pub fn is_qualified_name(s: &str) -> Vec<String> {
     out
 }
 
-const QUALIFIED_MESSAGE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+const QUALIFIED_MESSAGE: &str =
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 
 /// A label's value.
 pub fn is_label_value(s: &str) -> Vec<String> {
@@ -147,7 +153,11 @@ pub fn is_config_map_key(s: &str) -> Vec<String> {
         out.push(max_len(253));
     }
     if s.is_empty() || !s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        out.push(regex_error("a valid config key must consist of alphanumeric characters, '-', '_' or '.'", "[-._a-zA-Z0-9]+", &["key.name", "KEY_NAME", "key-name"]));
+        out.push(regex_error(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+            "[-._a-zA-Z0-9]+",
+            &["key.name", "KEY_NAME", "key-name"],
+        ));
     }
     match s {
         "." => out.push("must not be '.'".into()),
@@ -197,7 +207,9 @@ pub fn is_port_number(n: i64) -> Vec<String> {
 pub fn is_env_var_name(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.is_empty() || !s.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'=') {
-        out.push("a valid environment variable name must consist only of printable ASCII characters other than '='".into());
+        out.push(
+            "a valid environment variable name must consist only of printable ASCII characters other than '='".into(),
+        );
     }
     out
 }
@@ -217,10 +229,16 @@ mod tests {
     #[test]
     fn labels_and_subdomains() {
         assert!(is_dns1123_label("a-1").is_empty());
-        assert_eq!(is_dns1123_label("A")[0], "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')");
+        assert_eq!(
+            is_dns1123_label("A")[0],
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+        );
         assert_eq!(is_dns1123_label("a.b"), ["must not contain dots"]);
         assert!(is_dns1123_subdomain("a.b-c.d").is_empty());
-        assert_eq!(is_dns1123_subdomain("-a")[0], r"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')");
+        assert_eq!(
+            is_dns1123_subdomain("-a")[0],
+            r"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+        );
         assert!(is_qualified_name("example.com/My_Name").is_empty());
         assert_eq!(is_qualified_name("a/").len(), 2);
         assert!(!is_port_name("http--x").is_empty());

@@ -113,7 +113,11 @@ impl Parser<'_> {
         for (i, want) in word.bytes().enumerate() {
             if self.bytes.get(self.at) != Some(&want) {
                 let context = format!("in literal {word} (expecting '{}')", want as char);
-                return Err(if i == 0 { self.unexpected("looking for beginning of value") } else { self.unexpected(&context) });
+                return Err(if i == 0 {
+                    self.unexpected("looking for beginning of value")
+                } else {
+                    self.unexpected(&context)
+                });
             }
             self.at += 1;
         }
@@ -150,7 +154,10 @@ impl Parser<'_> {
         }
         let n: f64 = text.parse().unwrap_or(f64::INFINITY);
         if n.is_infinite() {
-            return Err(SyntaxError { message: format!("json: cannot unmarshal number {text} into Go value of type float64"), offset: start });
+            return Err(SyntaxError {
+                message: format!("json: cannot unmarshal number {text} into Go value of type float64"),
+                offset: start,
+            });
         }
         Ok(Value::Float(n))
     }

@@ -4,6 +4,7 @@
 //!
 //! Pure: bytes and values in, bytes and values out. It knows nothing of HTTP, storage, the time of day or tokio.
 
+pub mod apply;
 pub mod canon;
 pub mod decode;
 pub mod errors;
@@ -15,7 +16,6 @@ pub mod proto;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
-pub mod apply;
 pub mod status;
 mod tables;
 pub mod time;

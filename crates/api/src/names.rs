@@ -3,8 +3,8 @@
 //!
 //! Invariant: a [`Key`] made from text is `Known` if the text is a name of the table; equality relies on it.
 
-pub use crate::tables::names::f;
 use crate::tables::names::NAMES;
+pub use crate::tables::names::f;
 use std::fmt;
 
 /// A field name of the type table.

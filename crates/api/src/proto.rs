@@ -30,7 +30,9 @@ pub fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
 
 /// Opens an envelope: apiVersion, kind, and the encoded object.
 pub fn open(bytes: &[u8]) -> Result<(String, String, &[u8]), String> {
-    let body = bytes.strip_prefix(MAGIC).ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
+    let body = bytes
+        .strip_prefix(MAGIC)
+        .ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
     let (mut version, mut kind, mut raw) = (String::new(), String::new(), &body[..0]);
     let mut r = Reader(body);
     while let Some((tag, wire)) = r.key()? {
@@ -162,7 +164,9 @@ fn scalar(out: &mut Vec<u8>, tag: u32, value: &Value, s: Scalar) {
                 put_int(b, 2, if s == Scalar::Time { 0 } else { i64::from(nanos / 1_000 * 1_000) });
             }
         }),
-        Scalar::Duration => put_nested(out, tag, |b| put_int(b, 1, time::parse_duration(value.str()).unwrap_or_default())),
+        Scalar::Duration => {
+            put_nested(out, tag, |b| put_int(b, 1, time::parse_duration(value.str()).unwrap_or_default()))
+        }
         Scalar::Quantity => put_nested(out, tag, |b| put_bytes(b, 1, value.as_str().unwrap_or("0").as_bytes())),
         Scalar::IntOrString => put_nested(out, tag, |b| {
             put_int(b, 1, value.as_str().is_some().into());
@@ -324,7 +328,11 @@ fn read_single(r: &mut Reader, wire: u8, ty: Ty, depth: usize) -> Result<Value, 
             let mut inner = Reader(r.bytes(wire)?);
             let mut items = Vec::new();
             while let Some((tag, wire)) = inner.key()? {
-                if tag == 1 { items.push(read_single(&mut inner, wire, *item, depth + 1)?) } else { inner.skip(wire)? }
+                if tag == 1 {
+                    items.push(read_single(&mut inner, wire, *item, depth + 1)?)
+                } else {
+                    inner.skip(wire)?
+                }
             }
             Ok(Value::List(items))
         }
@@ -369,7 +377,9 @@ fn read_wrapped(bytes: &[u8], s: Scalar, depth: usize) -> Result<Value, String> 
         Scalar::Time | Scalar::MicroTime => match first {
             None => Value::Null,
             Some(seconds) if s == Scalar::Time => Value::from(time::format_seconds(seconds)),
-            Some(seconds) => Value::from(time::format_micros(seconds.saturating_mul(1_000_000_000).saturating_add(second))),
+            Some(seconds) => {
+                Value::from(time::format_micros(seconds.saturating_mul(1_000_000_000).saturating_add(second)))
+            }
         },
         Scalar::Duration => Value::from(time::format_duration(first.unwrap_or_default())),
         Scalar::Quantity => Value::from(text(body)?),
@@ -392,6 +402,7 @@ fn read_schema_or(parts: &[(u32, &[u8])], s: Scalar, depth: usize) -> Result<Val
     if let Some((_, bytes)) = parts.iter().find(|(tag, _)| *tag == single) {
         return schema(bytes);
     }
-    let items = parts.iter().map(|(_, b)| if s == Scalar::SchemaOrStringArray { text(b).map(Value::from) } else { schema(b) });
+    let items =
+        parts.iter().map(|(_, b)| if s == Scalar::SchemaOrStringArray { text(b).map(Value::from) } else { schema(b) });
     items.collect::<Result<Vec<_>, _>>().map(Value::List)
 }

@@ -25,7 +25,8 @@ pub struct Quantity {
 const NANO: i128 = 1_000_000_000;
 
 /// What a text that is no quantity is answered with.
-pub const FORMAT_ERROR: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+pub const FORMAT_ERROR: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 /// What a suffix that does not exist is answered with.
 pub const SUFFIX_ERROR: &str = "unable to parse quantity's suffix";
 
@@ -205,7 +206,13 @@ fn scaled(whole: &str, fraction: &str, scale: Scale) -> i128 {
 
 fn div_up(n: i128, by: i128) -> i128 {
     let q = n / by;
-    if n % by > 0 { q + 1 } else if n % by < 0 { q - 1 } else { q }
+    if n % by > 0 {
+        q + 1
+    } else if n % by < 0 {
+        q - 1
+    } else {
+        q
+    }
 }
 
 fn clamp(n: i128) -> i64 {
@@ -253,9 +260,28 @@ mod tests {
     #[test]
     fn canonical_forms_are_upstreams() {
         for (text, want) in [
-            ("0.1", "100m"), ("1024Ki", "1Mi"), ("0.5Gi", "512Mi"), ("1e3", "1e3"), ("2e0", "2"), ("100u", "100u"), ("1000m", "1"),
-            ("1.5Gi", "1536Mi"), ("1000", "1k"), ("1500", "1500"), ("-1", "-1"), ("0", "0"), ("0Mi", "0"), ("12E", "12E"), ("1Ki", "1Ki"),
-            ("0.5Ki", "512"), ("128974848", "128974848"), ("129e6", "129e6"), ("1e-1", "100e-3"), ("+2", "2"), (".5", "500m"), ("1.", "1"),
+            ("0.1", "100m"),
+            ("1024Ki", "1Mi"),
+            ("0.5Gi", "512Mi"),
+            ("1e3", "1e3"),
+            ("2e0", "2"),
+            ("100u", "100u"),
+            ("1000m", "1"),
+            ("1.5Gi", "1536Mi"),
+            ("1000", "1k"),
+            ("1500", "1500"),
+            ("-1", "-1"),
+            ("0", "0"),
+            ("0Mi", "0"),
+            ("12E", "12E"),
+            ("1Ki", "1Ki"),
+            ("0.5Ki", "512"),
+            ("128974848", "128974848"),
+            ("129e6", "129e6"),
+            ("1e-1", "100e-3"),
+            ("+2", "2"),
+            (".5", "500m"),
+            ("1.", "1"),
             ("0.0000000001", "1n"),
         ] {
             assert_eq!(canonical(text).as_deref(), Ok(want), "{text}");

@@ -53,7 +53,10 @@ impl Requirement {
             Operator::Exists => value.is_some(),
             Operator::Absent => value.is_none(),
             Operator::Greater | Operator::Less => {
-                let (Some(have), Some(want)) = (value.and_then(number), self.values.first().and_then(|v| number(v))) else { return false };
+                let (Some(have), Some(want)) = (value.and_then(number), self.values.first().and_then(|v| number(v)))
+                else {
+                    return false;
+                };
                 if self.operator == Operator::Greater { have > want } else { have < want }
             }
         }
@@ -88,7 +91,11 @@ impl LabelSelector {
 
     /// From a map of equalities (`spec.selector` of Services and replication controllers).
     pub fn from_map(map: &Map) -> LabelSelector {
-        let requirements = map.iter().map(|(k, v)| Requirement { key: k.as_str().into(), operator: Operator::In, values: vec![v.str().into()] });
+        let requirements = map.iter().map(|(k, v)| Requirement {
+            key: k.as_str().into(),
+            operator: Operator::In,
+            values: vec![v.str().into()],
+        });
         LabelSelector { requirements: requirements.collect(), nothing: false }
     }
 
@@ -176,8 +183,15 @@ impl Lexer<'_> {
     fn next(&mut self) -> Token {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
         const SYMBOLS: &[(&str, Token)] = &[
-            ("!=", Token::NotEquals), ("==", Token::Equals("==")), ("=", Token::Equals("=")), ("!", Token::Bang), ("(", Token::Open),
-            (")", Token::Close), (",", Token::Comma), ("<", Token::Less), (">", Token::Greater),
+            ("!=", Token::NotEquals),
+            ("==", Token::Equals("==")),
+            ("=", Token::Equals("=")),
+            ("!", Token::Bang),
+            ("(", Token::Open),
+            (")", Token::Close),
+            (",", Token::Comma),
+            ("<", Token::Less),
+            (">", Token::Greater),
         ];
         if self.rest.is_empty() {
             return Token::End;
@@ -252,7 +266,9 @@ impl LabelParser<'_> {
             t => return Err(format!("found '{}', expected: identifier", t.literal())),
         };
         if matches!(operator, Operator::Greater | Operator::Less) && value.parse::<i64>().is_err() {
-            return Err(format!("values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"));
+            return Err(format!(
+                "values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+            ));
         }
         check_value(&key, &value)?;
         Ok(Requirement { key, operator, values: vec![value] })
@@ -295,7 +311,11 @@ fn check_key(key: &str) -> Result<(), String> {
 
 fn check_value(key: &str, value: &str) -> Result<(), String> {
     let wrong = format::is_label_value(value);
-    if wrong.is_empty() { Ok(()) } else { Err(format!("values[0][{key}]: Invalid value: {value:?}: {}", wrong.join("; "))) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("values[0][{key}]: Invalid value: {value:?}: {}", wrong.join("; ")))
+    }
 }
 
 /// A field selector: (path, equal or not, value).
@@ -317,7 +337,9 @@ impl FieldSelector {
                 .find(['=', '!'])
                 .and_then(|at| {
                     let (key, rest) = part.split_at(at);
-                    [("!=", false), ("==", true), ("=", true)].iter().find_map(|(op, eq)| rest.strip_prefix(op).map(|v| (key, *eq, v)))
+                    [("!=", false), ("==", true), ("=", true)]
+                        .iter()
+                        .find_map(|(op, eq)| rest.strip_prefix(op).map(|v| (key, *eq, v)))
                 })
                 .ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{part}'"))?;
             terms.push((key.to_string(), equal, unescape(value)?));
@@ -381,8 +403,19 @@ mod tests {
     fn label_selectors_match() {
         let labels = object([("app", "web".into()), ("tier", "3".into())]);
         for (text, want) in [
-            ("", true), ("app", true), ("!app", false), ("app=web", true), ("app==web,tier", true), ("app!=web", false), ("app in (db, web)", true),
-            ("app notin (db)", true), ("x notin (y)", true), ("tier>2", true), ("tier<2", false), ("app=", false), ("x!=y", true),
+            ("", true),
+            ("app", true),
+            ("!app", false),
+            ("app=web", true),
+            ("app==web,tier", true),
+            ("app!=web", false),
+            ("app in (db, web)", true),
+            ("app notin (db)", true),
+            ("x notin (y)", true),
+            ("tier>2", true),
+            ("tier<2", false),
+            ("app=", false),
+            ("x!=y", true),
         ] {
             assert_eq!(LabelSelector::parse(text).map(|s| s.matches(&labels)), Ok(want), "{text}");
         }

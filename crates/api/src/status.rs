@@ -58,12 +58,14 @@ impl Status {
 
     /// 404.
     pub fn not_found(group: &str, resource: &str, name: &str) -> Status {
-        Status::failure(404, "NotFound", format!("{} {name:?} not found", qualified(resource, group))).about(group, resource, name)
+        Status::failure(404, "NotFound", format!("{} {name:?} not found", qualified(resource, group)))
+            .about(group, resource, name)
     }
 
     /// 409 for a create.
     pub fn already_exists(group: &str, resource: &str, name: &str) -> Status {
-        Status::failure(409, "AlreadyExists", format!("{} {name:?} already exists", qualified(resource, group))).about(group, resource, name)
+        Status::failure(409, "AlreadyExists", format!("{} {name:?} already exists", qualified(resource, group)))
+            .about(group, resource, name)
     }
 
     /// 409 for a write.
@@ -73,7 +75,8 @@ impl Status {
     }
 
     /// The usual reason of a conflict.
-    pub const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+    pub const MODIFIED: &str =
+        "the object has been modified; please apply your changes to the latest version and try again";
 
     /// 403.
     pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Status {
@@ -89,7 +92,11 @@ impl Status {
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &FieldErrors) -> Status {
         let message = format!("{} {name:?} is invalid: {}", qualified(kind, group), errors.aggregate());
         let mut status = Status::failure(422, "Invalid", message).about(group, kind, name);
-        status.causes = errors.0.iter().map(|e| Cause { reason: e.reason.cause().into(), message: e.body.clone(), field: e.field.clone() }).collect();
+        status.causes = errors
+            .0
+            .iter()
+            .map(|e| Cause { reason: e.reason.cause().into(), message: e.body.clone(), field: e.field.clone() })
+            .collect();
         status
     }
 
@@ -130,7 +137,12 @@ impl Status {
 
     /// The object as a tree.
     pub fn to_value(&self) -> Value {
-        let mut v = object([(f::kind, "Status".into()), (f::apiVersion, "v1".into()), (f::metadata, Value::object()), (f::status, if self.success { "Success" } else { "Failure" }.into())]);
+        let mut v = object([
+            (f::kind, "Status".into()),
+            (f::apiVersion, "v1".into()),
+            (f::metadata, Value::object()),
+            (f::status, if self.success { "Success" } else { "Failure" }.into()),
+        ]);
         for (name, text) in [(f::message, &*self.message), (f::reason, self.reason)] {
             if !text.is_empty() {
                 v.set(name, text);
@@ -147,7 +159,8 @@ impl Status {
 
     fn details_value(&self) -> Value {
         let mut d = Value::object();
-        for (name, text) in [(f::name, &self.name), (f::group, &self.group), (f::kind, &self.kind), (f::uid, &self.uid)] {
+        for (name, text) in [(f::name, &self.name), (f::group, &self.group), (f::kind, &self.kind), (f::uid, &self.uid)]
+        {
             if !text.is_empty() {
                 d.set(name, text.as_str());
             }

@@ -107,15 +107,16 @@ pub fn parse_duration(text: &str) -> Option<i64> {
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
         let unit = rest.bytes().take_while(|b| !b.is_ascii_digit() && *b != b'.').count();
-        total += number * match &rest[..unit] {
-            "ns" => 1.0,
-            "us" | "µs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 6e10,
-            "h" => 3.6e12,
-            _ => return None,
-        };
+        total += number
+            * match &rest[..unit] {
+                "ns" => 1.0,
+                "us" | "µs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 6e10,
+                "h" => 3.6e12,
+                _ => return None,
+            };
         rest = &rest[unit..];
     }
     Some(if negative { -total } else { total } as i64)

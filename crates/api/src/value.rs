@@ -366,10 +366,14 @@ impl Value {
         match v {
             serde_json::Value::Null => Value::Null,
             serde_json::Value::Bool(b) => Value::Bool(*b),
-            serde_json::Value::Number(n) => n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or_default()), Value::Int),
+            serde_json::Value::Number(n) => {
+                n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or_default()), Value::Int)
+            }
             serde_json::Value::String(s) => Value::from(s.as_str()),
             serde_json::Value::Array(l) => Value::List(l.iter().map(Value::from_serde).collect()),
-            serde_json::Value::Object(m) => Value::Map(Map { entries: m.iter().map(|(k, v)| (Key::from(k), Value::from_serde(v))).collect() }),
+            serde_json::Value::Object(m) => {
+                Value::Map(Map { entries: m.iter().map(|(k, v)| (Key::from(k), Value::from_serde(v))).collect() })
+            }
         }
     }
 }

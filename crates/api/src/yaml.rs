@@ -223,23 +223,39 @@ fn scalar(text: &str, indent: usize) -> String {
 
 /// Whether a plain scalar would be read as something else than this text.
 fn resolves(text: &str) -> bool {
-    const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "", ".nan", ".inf", "-.inf", "+.inf", "<<", "="];
+    const WORDS: &[&str] = &[
+        "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "", ".nan", ".inf", "-.inf", "+.inf", "<<",
+        "=",
+    ];
     let lower = text.to_ascii_lowercase();
     if WORDS.contains(&lower.as_str()) {
         return true;
     }
     let body = text.trim_start_matches(['-', '+']);
     // A prefix alone does not make a number: a uid may begin with `0b`.
-    let prefixed = |prefix: &str, radix: u32| body.strip_prefix(prefix).is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c == '_' || c.is_digit(radix)));
+    let prefixed = |prefix: &str, radix: u32| {
+        body.strip_prefix(prefix)
+            .is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c == '_' || c.is_digit(radix)))
+    };
     let sexagesimal = || body.split(':').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
     let number = body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && (body.replace('_', "").parse::<f64>().is_ok() || prefixed("0x", 16) || prefixed("0o", 8) || prefixed("0b", 2) || sexagesimal());
-    number || crate::time::parse(text).is_some() || (text.len() == 10 && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-' && text.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+        && (body.replace('_', "").parse::<f64>().is_ok()
+            || prefixed("0x", 16)
+            || prefixed("0o", 8)
+            || prefixed("0b", 2)
+            || sexagesimal());
+    number
+        || crate::time::parse(text).is_some()
+        || (text.len() == 10
+            && text.as_bytes()[4] == b'-'
+            && text.as_bytes()[7] == b'-'
+            && text.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
 }
 
 fn ambiguous(text: &str) -> bool {
     resolves(text)
-        || text.starts_with(|c: char| "-?:,[]{}#&*!|>'\"%@` ".contains(c)) && !(text.len() > 1 && text.starts_with(['-', '?', ':']) && !text[1..].starts_with(' '))
+        || text.starts_with(|c: char| "-?:,[]{}#&*!|>'\"%@` ".contains(c))
+            && !(text.len() > 1 && text.starts_with(['-', '?', ':']) && !text[1..].starts_with(' '))
         || text.ends_with(' ')
         || text.ends_with(':')
         || text.contains(": ")

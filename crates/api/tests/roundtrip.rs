@@ -15,7 +15,8 @@ fn fixtures() -> Vec<(PathBuf, &'static Type, String, String)> {
         let v = json::parse(&std::fs::read(&path).expect("readable")).expect("JSON");
         let (api_version, kind) = (v.at("apiVersion").str().to_string(), v.at("kind").str().to_string());
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-        let ty = Type::of_kind(group, version, &kind).unwrap_or_else(|| panic!("{api_version} {kind} is in the type table"));
+        let ty =
+            Type::of_kind(group, version, &kind).unwrap_or_else(|| panic!("{api_version} {kind} is in the type table"));
         out.push((path, ty, api_version, kind));
     }
     assert!(out.len() > 60, "found {} fixtures", out.len());
@@ -64,7 +65,12 @@ fn protobuf_is_byte_equal_both_ways() {
         let ours = proto::envelope(&api_version, &kind, &proto::encode(&v, ty));
         if ours != bytes {
             let at = ours.iter().zip(&bytes).position(|(a, b)| a != b);
-            failed.push(format!("{} encodes differently at {at:?} ({} / {} bytes)", path.display(), ours.len(), bytes.len()));
+            failed.push(format!(
+                "{} encodes differently at {at:?} ({} / {} bytes)",
+                path.display(),
+                ours.len(),
+                bytes.len()
+            ));
         }
         let (_, _, raw) = proto::open(&bytes).expect("an envelope");
         let mut back = proto::decode(raw, ty).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -72,7 +78,12 @@ fn protobuf_is_byte_equal_both_ways() {
         v.remove("kind");
         v.remove("apiVersion");
         if json::to_string(&back) != json::to_string(&v) {
-            failed.push(format!("{} decodes differently:\n {}\n {}", path.display(), json::to_string(&back), json::to_string(&v)));
+            failed.push(format!(
+                "{} decodes differently:\n {}\n {}",
+                path.display(),
+                json::to_string(&back),
+                json::to_string(&v)
+            ));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));

@@ -42,7 +42,9 @@ const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 
 fn is_cpu(m: &Value) -> bool {
-    m.at(f::type_).str() == "Resource" && m.at(f::resource).at(f::name).str() == "cpu" && m.at(f::resource).at(f::target).has(f::averageUtilization)
+    m.at(f::type_).str() == "Resource"
+        && m.at(f::resource).at(f::name).str() == "cpu"
+        && m.at(f::resource).at(f::target).has(f::averageUtilization)
 }
 
 /// What v1 cannot say goes into annotations.
@@ -68,7 +70,8 @@ fn hpa_to_v1(v: &mut Value) {
             status.set(f::currentCPUUtilizationPercentage, n.clone());
         }
     }
-    for (key, x) in [(METRICS, Value::List(others)), (BEHAVIOR, behavior), (CURRENT, current), (CONDITIONS, conditions)] {
+    for (key, x) in [(METRICS, Value::List(others)), (BEHAVIOR, behavior), (CURRENT, current), (CONDITIONS, conditions)]
+    {
         if !x.is_zero() {
             v.entry(f::metadata).entry(f::annotations).set(key, json::to_string(&x));
         }
@@ -87,7 +90,10 @@ fn hpa_to_v2(v: &mut Value) {
     let mut all: Vec<Value> = metrics.items().to_vec();
     if let Some(n) = spec.remove(f::targetCPUUtilizationPercentage).filter(|n| !n.is_null()) {
         let target = object([("type", "Utilization".into()), ("averageUtilization", n)]);
-        all.push(object([("type", "Resource".into()), ("resource", object([("name", "cpu".into()), ("target", target)]))]));
+        all.push(object([
+            ("type", "Resource".into()),
+            ("resource", object([("name", "cpu".into()), ("target", target)])),
+        ]));
     }
     if !all.is_empty() {
         spec.set(f::metrics, all);
@@ -100,7 +106,10 @@ fn hpa_to_v2(v: &mut Value) {
     let mut list: Vec<Value> = current.items().to_vec();
     if let (true, Some(n)) = (list.is_empty(), cpu.filter(|n| !n.is_null())) {
         let value = object([("averageUtilization", n)]);
-        list.push(object([("type", "Resource".into()), ("resource", object([("name", "cpu".into()), ("current", value)]))]));
+        list.push(object([
+            ("type", "Resource".into()),
+            ("resource", object([("name", "cpu".into()), ("current", value)])),
+        ]));
     }
     if !list.is_empty() {
         status.set(f::currentMetrics, list);

@@ -65,12 +65,19 @@ impl History {
     }
 
     pub fn push(&mut self, kind: EventKind, object: Arc<Object>, prev: Option<Arc<Object>>) -> Arc<Event> {
-        assert!(object.revision > self.newest, "events come in the order of revisions: {} after {}", object.revision, self.newest);
+        assert!(
+            object.revision > self.newest,
+            "events come in the order of revisions: {} after {}",
+            object.revision,
+            self.newest
+        );
         self.newest = object.revision;
         self.bytes += object.bytes.len();
         let event = Arc::new(Event { kind, revision: object.revision, object, prev, frames: Mutex::new(Vec::new()) });
         self.events.push_back(event.clone());
-        while self.events.len() > self.limits.events_max || (self.bytes > self.limits.bytes_max && self.events.len() > 1) {
+        while self.events.len() > self.limits.events_max
+            || (self.bytes > self.limits.bytes_max && self.events.len() > 1)
+        {
             if let Some(old) = self.events.pop_front() {
                 self.bytes -= old.object.bytes.len();
                 self.start = old.revision;

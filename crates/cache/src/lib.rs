@@ -126,7 +126,10 @@ impl Cache {
     pub fn new(objects: Vec<Arc<Object>>, revision: u64, indexed: Option<usize>, limits: Limits) -> Cache {
         let bytes = objects.iter().map(|o| o.bytes.len()).sum();
         let objects = objects.into_iter().map(|o| (o.key.clone(), o)).collect();
-        Cache { state: RwLock::new(State { objects, history: History::new(revision, limits), bytes }), wakers: Wakers::new(indexed) }
+        Cache {
+            state: RwLock::new(State { objects, history: History::new(revision, limits), bytes }),
+            wakers: Wakers::new(indexed),
+        }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -138,8 +141,13 @@ impl Cache {
         let event = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             let Change { object, deleted } = change;
-            let prev = if deleted { state.objects.remove(&object.key) } else { state.objects.insert(object.key.clone(), object.clone()) };
-            state.bytes = state.bytes + if deleted { 0 } else { object.bytes.len() } - prev.as_ref().map_or(0, |p| p.bytes.len());
+            let prev = if deleted {
+                state.objects.remove(&object.key)
+            } else {
+                state.objects.insert(object.key.clone(), object.clone())
+            };
+            state.bytes =
+                state.bytes + if deleted { 0 } else { object.bytes.len() } - prev.as_ref().map_or(0, |p| p.bytes.len());
             let kind = match (&prev, deleted) {
                 (_, true) => EventKind::Deleted,
                 (None, false) => EventKind::Added,
@@ -194,11 +202,21 @@ impl Cache {
     }
 
     /// The objects under a prefix together with a subscription to everything after them.
-    pub fn list_and_subscribe(self: &Arc<Cache>, prefix: &str, at_least: u64, interest: Interest) -> (Vec<Arc<Object>>, u64, Subscription) {
+    pub fn list_and_subscribe(
+        self: &Arc<Cache>,
+        prefix: &str,
+        at_least: u64,
+        interest: Interest,
+    ) -> (Vec<Arc<Object>>, u64, Subscription) {
         // Subscribed first, then listed: the revision of the list is where the subscription starts to count.
         let state = self.read();
         let revision = state.history.newest().max(at_least);
-        let objects = state.objects.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).take_while(|(k, _)| k.starts_with(prefix)).map(|(_, o)| o.clone()).collect();
+        let objects = state
+            .objects
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(k, _)| k.starts_with(prefix))
+            .map(|(_, o)| o.clone())
+            .collect();
         let subscription = self.wakers.add(self, state.history.newest(), interest);
         (objects, revision, subscription)
     }

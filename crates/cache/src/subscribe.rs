@@ -42,7 +42,13 @@ impl Wakers {
     }
 
     /// Subscribes unless `check` finds that the start is gone. Registered before checked, so that nothing is missed.
-    pub fn subscribe(&self, cache: &Arc<Cache>, after: u64, interest: Interest, check: impl FnOnce(&Cache) -> Result<(), Behind>) -> Result<Subscription, Behind> {
+    pub fn subscribe(
+        &self,
+        cache: &Arc<Cache>,
+        after: u64,
+        interest: Interest,
+        check: impl FnOnce(&Cache) -> Result<(), Behind>,
+    ) -> Result<Subscription, Behind> {
         let mut subscription = self.add(cache, after, interest);
         check(cache)?;
         subscription.catch_up();
@@ -50,7 +56,12 @@ impl Wakers {
     }
 
     pub fn add(&self, cache: &Arc<Cache>, after: u64, interest: Interest) -> Subscription {
-        let waiter = Arc::new(Waiter { notify: Notify::new(), pending: Mutex::new(VecDeque::new()), overflow: AtomicBool::new(false), reset: AtomicBool::new(false) });
+        let waiter = Arc::new(Waiter {
+            notify: Notify::new(),
+            pending: Mutex::new(VecDeque::new()),
+            overflow: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
+        });
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let list = table.entry(interest.clone()).or_default();
         list.retain(|w| w.strong_count() > 0);
@@ -68,7 +79,11 @@ impl Wakers {
         for object in [Some(&event.object), event.prev.as_ref()].into_iter().flatten() {
             let i = &object.index;
             let field = self.indexed.and_then(|n| i.fields.get(n)).map(|v| Interest::Field(v.clone()));
-            let interests = [Some(Interest::Namespace(i.namespace.clone())), Some(Interest::Object(i.namespace.clone(), i.name.clone())), field];
+            let interests = [
+                Some(Interest::Namespace(i.namespace.clone())),
+                Some(Interest::Object(i.namespace.clone(), i.name.clone())),
+                field,
+            ];
             for interest in interests.into_iter().flatten().filter(|x| table.contains_key(x)).collect::<Vec<_>>() {
                 if !done.contains(&interest) {
                     notify(&mut table, &interest, Some(event));

@@ -127,7 +127,13 @@ impl Client {
     }
 
     /// A request with a JSON (or otherwise typed) body; errors for every answer that is not a success.
-    pub async fn request(&self, method: http::Method, uri: &str, media_type: &str, body: Bytes) -> Result<Bytes, Error> {
+    pub async fn request(
+        &self,
+        method: http::Method,
+        uri: &str,
+        media_type: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
         let mut request = http::Request::builder().method(method).uri(uri);
         request = request.header("user-agent", &*self.agent).header("accept", "application/json");
         if !body.is_empty() {
@@ -220,9 +226,17 @@ impl Client {
 
     /// Patches an object, or a subresource of it. `metadata.uid` and `metadata.resourceVersion` in a merge patch are
     /// preconditions.
-    pub async fn patch(&self, at: At<'_>, subresource: Option<&str>, kind: &PatchKind, patch: &Value) -> Result<Bytes, Error> {
+    pub async fn patch(
+        &self,
+        at: At<'_>,
+        subresource: Option<&str>,
+        kind: &PatchKind,
+        patch: &Value,
+    ) -> Result<Bytes, Error> {
         let query = match kind {
-            PatchKind::Apply { manager, force } => vec![("fieldManager", manager.clone()), ("force", force.to_string())],
+            PatchKind::Apply { manager, force } => {
+                vec![("fieldManager", manager.clone()), ("force", force.to_string())]
+            }
             _ => Vec::new(),
         };
         let uri = with_query(&at.path(subresource), &query);
@@ -235,7 +249,12 @@ impl Client {
     }
 
     /// Deletes all objects of a namespace (or of a cluster-wide resource) that match.
-    pub async fn delete_collection(&self, resource: &Resource, namespace: &str, labels: Option<&str>) -> Result<Bytes, Error> {
+    pub async fn delete_collection(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        labels: Option<&str>,
+    ) -> Result<Bytes, Error> {
         let query: Vec<_> = labels.map(|l| ("labelSelector", l.to_string())).into_iter().collect();
         let uri = with_query(&resource.path(Some(namespace), None, None), &query);
         self.send(http::Method::DELETE, &uri, &DeleteOptions::default().body()).await
@@ -272,7 +291,8 @@ pub fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Error> {
         return Ok(view);
     }
     // In Go's JSON a null is an absent member; servers send one for an empty list.
-    let mut value: Value = serde_json::from_slice(bytes).map_err(|e| Error::Decode(format!("an object of the server was not understood: {e}")))?;
+    let mut value: Value = serde_json::from_slice(bytes)
+        .map_err(|e| Error::Decode(format!("an object of the server was not understood: {e}")))?;
     drop_nulls(&mut value);
     serde_json::from_value(value).map_err(|e| Error::Decode(format!("an object of the server was not understood: {e}")))
 }
@@ -287,4 +307,3 @@ fn drop_nulls(value: &mut Value) {
         _ => {}
     }
 }
-

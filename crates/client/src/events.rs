@@ -59,7 +59,12 @@ impl Recorder {
     /// Starts telling events as `component` (on `host`, for components of a node).
     pub fn start(env: &Env, client: &Client, component: &str, host: &str) -> Recorder {
         let (sender, events) = mpsc::channel(QUEUE);
-        let task = Task { client: client.clone(), component: component.into(), host: host.into(), correlator: Correlator::default() };
+        let task = Task {
+            client: client.clone(),
+            component: component.into(),
+            host: host.into(),
+            correlator: Correlator::default(),
+        };
         drop(env.spawn("events", task.run(events))); // detached: it ends with the last recorder
         Recorder(sender, env.clone())
     }

@@ -146,7 +146,8 @@ impl State {
         }
         let deleting = !object["metadata"]["deletionTimestamp"].is_null();
         let finalizers = object["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
-        let scheduled = path.collection.ends_with("/pods") && object["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty());
+        let scheduled =
+            path.collection.ends_with("/pods") && object["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty());
         let graceful = scheduled && options["gracePeriodSeconds"].as_i64() != Some(0);
         if !graceful && !finalizers {
             let object = self.store(key, object, EventKind::Deleted);
@@ -201,7 +202,9 @@ impl State {
         fields.is_none_or(|fields| {
             fields.split(',').all(|field| {
                 let (name, wanted) = field.split_once('=').unwrap_or((field, ""));
-                let found = object.pointer(&format!("/{}", name.trim_end_matches('!').replace('.', "/"))).and_then(Value::as_str);
+                let found = object
+                    .pointer(&format!("/{}", name.trim_end_matches('!').replace('.', "/")))
+                    .and_then(Value::as_str);
                 (found.unwrap_or_default() == wanted) != name.ends_with('!')
             })
         })
@@ -221,7 +224,12 @@ impl FakeApi {
     /// All objects of a resource.
     pub fn objects(&self, resource: &Resource) -> Vec<Value> {
         let state = self.state();
-        state.objects.iter().filter(|(k, o)| State::selects(k, o, resource, None, None)).map(|(_, o)| o.clone()).collect()
+        state
+            .objects
+            .iter()
+            .filter(|(k, o)| State::selects(k, o, resource, None, None))
+            .map(|(_, o)| o.clone())
+            .collect()
     }
 
     /// Makes watches after older revisions fail with 410.
@@ -243,7 +251,8 @@ impl Transport for FakeApi {
         Box::pin(async move {
             let state = self.state();
             let (namespace, fields) = (request.namespace.as_deref(), request.fields.as_deref());
-            let chosen = state.objects.iter().filter(|(k, o)| State::selects(k, o, &request.resource, namespace, fields));
+            let chosen =
+                state.objects.iter().filter(|(k, o)| State::selects(k, o, &request.resource, namespace, fields));
             let items = chosen.map(|(_, o)| Bytes::from(o.to_string())).collect();
             Ok(ListPage { items, revision: state.revision, continue_token: None })
         })
@@ -269,11 +278,17 @@ impl Transport for FakeApi {
                     news.as_mut().enable();
                     {
                         let state = api.state();
-                        for (revision, kind, key, object) in state.log.iter().filter(|(revision, ..)| *revision > after) {
+                        for (revision, kind, key, object) in state.log.iter().filter(|(revision, ..)| *revision > after)
+                        {
                             if State::selects(key, object, &request.resource, request.namespace.as_deref(), None) {
-                                let leaves = !State::selects(key, object, &request.resource, None, request.fields.as_deref());
+                                let leaves =
+                                    !State::selects(key, object, &request.resource, None, request.fields.as_deref());
                                 let kind = if leaves { EventKind::Deleted } else { *kind };
-                                ready.push_back(WatchEvent { kind, object: object.to_string().into(), revision: *revision });
+                                ready.push_back(WatchEvent {
+                                    kind,
+                                    object: object.to_string().into(),
+                                    revision: *revision,
+                                });
                             }
                         }
                         after = state.revision;

@@ -99,7 +99,8 @@ fn broken(what: &str, error: impl std::fmt::Display) -> Error {
 impl Https {
     /// For the server of `config`; connects when first used.
     pub fn new(env: &Env, config: Config) -> Result<Https, Error> {
-        let uri: http::Uri = config.server.parse().map_err(|e| Error::Config(format!("server {:?}: {e}", config.server)))?;
+        let uri: http::Uri =
+            config.server.parse().map_err(|e| Error::Config(format!("server {:?}: {e}", config.server)))?;
         let secure = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -113,7 +114,8 @@ impl Https {
         } else {
             (None, None)
         };
-        let inner = Inner { env: env.clone(), config, tls, tls_http1, host, port, base_path, pool: Mutex::new(Vec::new()) };
+        let inner =
+            Inner { env: env.clone(), config, tls, tls_http1, host, port, base_path, pool: Mutex::new(Vec::new()) };
         Ok(Https(Arc::new(inner)))
     }
 
@@ -134,12 +136,17 @@ impl Https {
             };
             let name = config.tls_server_name.as_deref().unwrap_or(host);
             let name = rustls_pki_types::ServerName::try_from(name.to_string()).map_err(|e| broken(&what, e))?;
-            let stream = tokio_rustls::TlsConnector::from(tls.clone()).connect(name, socket).await.map_err(|e| broken(&what, e))?;
+            let stream = tokio_rustls::TlsConnector::from(tls.clone())
+                .connect(name, socket)
+                .await
+                .map_err(|e| broken(&what, e))?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let secure: Box<dyn Io> = Box::new(stream);
             Ok((secure, http2))
         };
-        timeout(CONNECT, work).await.unwrap_or_else(|_| Err(Error::Transport(format!("{what}: no answer in {} s", CONNECT.as_secs()))))
+        timeout(CONNECT, work)
+            .await
+            .unwrap_or_else(|_| Err(Error::Transport(format!("{what}: no answer in {} s", CONNECT.as_secs()))))
     }
 
     /// A connection with room, new if need be.
@@ -162,7 +169,8 @@ impl Https {
             drop(self.0.env.spawn("http2-connection", connection)); // detached: requests report its end
             Sender::Http2(sender)
         } else {
-            let (sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| broken("HTTP handshake", e))?;
+            let (sender, connection) =
+                hyper::client::conn::http1::handshake(io).await.map_err(|e| broken("HTTP handshake", e))?;
             drop(self.0.env.spawn("http1-connection", connection)); // detached: requests report its end
             Sender::Http1(tokio::sync::Mutex::new(sender))
         };
@@ -177,9 +185,11 @@ impl Https {
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
         let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let uri = if absolute { format!("{scheme}://{authority}{base_path}{path}") } else { format!("{base_path}{path}") };
+        let uri =
+            if absolute { format!("{scheme}://{authority}{base_path}{path}") } else { format!("{base_path}{path}") };
         parts.uri = uri.parse().map_err(|e| Error::Config(format!("{uri}: {e}")))?;
-        let header = |text: &str| http::HeaderValue::from_str(text).map_err(|e| Error::Config(format!("{text:?}: {e}")));
+        let header =
+            |text: &str| http::HeaderValue::from_str(text).map_err(|e| Error::Config(format!("{text:?}: {e}")));
         if !absolute {
             parts.headers.insert(http::header::HOST, header(&authority)?);
         }
@@ -228,7 +238,10 @@ impl Https {
     }
 
     /// Sends a request on an HTTP/1.1 connection of its own and hands over the connection if the server switches protocols.
-    pub async fn upgrade(&self, request: http::Request<Bytes>) -> Result<(http::Response<()>, TokioIo<hyper::upgrade::Upgraded>), Error> {
+    pub async fn upgrade(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<(http::Response<()>, TokioIo<hyper::upgrade::Upgraded>), Error> {
         let (io, _) = self.dial(self.0.tls_http1.as_ref()).await?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(io)).await;
         let (mut sender, connection) = handshake.map_err(|e| broken("HTTP handshake", e))?;
@@ -241,12 +254,16 @@ impl Https {
         }
         let (parts, body) = response.into_parts();
         let head = http::Response::from_parts(parts.clone(), ());
-        let upgraded = hyper::upgrade::on(http::Response::from_parts(parts, body)).await.map_err(|e| broken("upgrade", e))?;
+        let upgraded =
+            hyper::upgrade::on(http::Response::from_parts(parts, body)).await.map_err(|e| broken("upgrade", e))?;
         Ok((head, TokioIo::new(upgraded)))
     }
 
     /// A request whose answer is read piece by piece (logs). Errors for every answer that is not a success.
-    pub async fn open(&self, request: http::Request<Bytes>) -> Result<futures_util::stream::BoxStream<'static, Result<Bytes, Error>>, Error> {
+    pub async fn open(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<futures_util::stream::BoxStream<'static, Result<Bytes, Error>>, Error> {
         let (response, stream) = self.send(request).await?;
         if !response.status().is_success() {
             let status = response.status().as_u16();
@@ -303,7 +320,8 @@ struct ListMeta {
 
 /// A list's bytes as a page.
 pub fn parse_list(body: &[u8]) -> Result<ListPage, Error> {
-    let view: ListView = serde_json::from_slice(body).map_err(|e| Error::Decode(format!("a list was not understood: {e}")))?;
+    let view: ListView =
+        serde_json::from_slice(body).map_err(|e| Error::Decode(format!("a list was not understood: {e}")))?;
     let items = view.items.unwrap_or_default();
     Ok(ListPage {
         items: items.into_iter().map(|raw| Bytes::copy_from_slice(raw.get().as_bytes())).collect(),
@@ -353,7 +371,9 @@ impl Transport for Https {
                 let body = body.collect().await.map_err(|e| broken(&what, e))?.to_bytes();
                 Ok(http::Response::from_parts(parts, body))
             };
-            timeout(CALL, work).await.unwrap_or_else(|_| Err(Error::Transport(format!("{what}: no answer in {} s", CALL.as_secs()))))
+            timeout(CALL, work)
+                .await
+                .unwrap_or_else(|_| Err(Error::Transport(format!("{what}: no answer in {} s", CALL.as_secs()))))
         })
     }
 

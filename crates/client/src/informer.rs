@@ -12,10 +12,10 @@ use crate::view::{ObjectKey, View};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use platform::time::{Duration, sleep};
+use platform::watch;
 use platform::{Env, Rng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use platform::watch;
 
 const PAGE: usize = 500;
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -163,7 +163,9 @@ impl<V: View> Informer<V> {
     /// An informer that is not running: add indices and handlers, then [`Informer::run`] it.
     pub fn new(selection: Selection) -> Informer<V> {
         let inner = Inner { objects: BTreeMap::new(), indices: BTreeMap::new(), handlers: Vec::new() };
-        Informer { shared: Arc::new(Shared { selection, inner: Mutex::new(inner), progress: watch::Sender::new((false, 0)) }) }
+        Informer {
+            shared: Arc::new(Shared { selection, inner: Mutex::new(inner), progress: watch::Sender::new((false, 0)) }),
+        }
     }
 
     /// A running informer of everything in `selection`.
@@ -175,7 +177,11 @@ impl<V: View> Informer<V> {
 
     /// Starts keeping it up, as a task of `env`.
     pub fn run(&self, env: &Env, client: &Client) {
-        let task = Task { shared: self.shared.clone(), client: client.clone(), rng: env.rng(&self.shared.selection.resource.plural) };
+        let task = Task {
+            shared: self.shared.clone(),
+            client: client.clone(),
+            rng: env.rng(&self.shared.selection.resource.plural),
+        };
         drop(env.spawn("informer", task.run())); // detached: it ends with the process
     }
 
@@ -226,7 +232,12 @@ impl<V: View> Informer<V> {
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<V>> {
         let inner = self.shared.inner();
         let from = ObjectKey::new(namespace, "");
-        inner.objects.range(from..).take_while(|(key, _)| key.namespace == namespace).map(|(_, object)| object.clone()).collect()
+        inner
+            .objects
+            .range(from..)
+            .take_while(|(key, _)| key.namespace == namespace)
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     /// Objects that an index lists under `value`.
@@ -331,7 +342,8 @@ impl<V: View> Task<V> {
     /// Lists everything and tells the differences.
     async fn list(&mut self) -> Result<u64, Error> {
         let Selection { resource, namespace, labels, fields, metadata_only } = self.shared.selection.clone();
-        let mut request = ListRequest { resource, namespace, labels, fields, metadata_only, limit: PAGE, ..ListRequest::default() };
+        let mut request =
+            ListRequest { resource, namespace, labels, fields, metadata_only, limit: PAGE, ..ListRequest::default() };
         let mut found: BTreeMap<ObjectKey, Arc<V>> = BTreeMap::new();
         let revision = loop {
             let page = self.client.list(request.clone()).await?;
@@ -344,7 +356,8 @@ impl<V: View> Task<V> {
                 None => break page.revision,
             }
         };
-        let gone: Vec<ObjectKey> = self.shared.inner().objects.keys().filter(|key| !found.contains_key(*key)).cloned().collect();
+        let gone: Vec<ObjectKey> =
+            self.shared.inner().objects.keys().filter(|key| !found.contains_key(*key)).cloned().collect();
         for key in gone {
             self.shared.set(key, None);
         }

@@ -122,7 +122,10 @@ impl Config {
             None => return Err(wrong(path, format!("there is no user {:?}", context.user))),
         };
         if user.exec.is_some() || user.auth_provider.is_some() || user.username.is_some() {
-            return Err(wrong(path, "credentials by exec, auth-provider or password are not supported; use a certificate or a token"));
+            return Err(wrong(
+                path,
+                "credentials by exec, auth-provider or password are not supported; use a certificate or a token",
+            ));
         }
         let dir = path.parent().unwrap_or(Path::new("."));
         let pem = |data: &Option<String>, file: &Option<PathBuf>| read_pem(path, dir, data.as_deref(), file.as_deref());
@@ -142,10 +145,12 @@ impl Config {
     /// The service account of the pod that this process runs in.
     pub fn in_cluster() -> Result<Config, Error> {
         let dir = Path::new("/var/run/secrets/kubernetes.io/serviceaccount");
-        let var = |name: &str| std::env::var(name).map_err(|_| Error::Config(format!("not in a cluster: {name} is not set")));
+        let var =
+            |name: &str| std::env::var(name).map_err(|_| Error::Config(format!("not in a cluster: {name} is not set")));
         let (host, port) = (var("KUBERNETES_SERVICE_HOST")?, var("KUBERNETES_SERVICE_PORT")?);
         let host = if host.contains(':') { format!("[{host}]") } else { host };
-        let authorities = std::fs::read(dir.join("ca.crt")).map_err(|e| Error::Config(format!("not in a cluster: ca.crt: {e}")))?;
+        let authorities =
+            std::fs::read(dir.join("ca.crt")).map_err(|e| Error::Config(format!("not in a cluster: ca.crt: {e}")))?;
         Ok(Config {
             server: format!("https://{host}:{port}"),
             authorities: Some(authorities),

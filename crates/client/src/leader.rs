@@ -109,7 +109,9 @@ impl Candidate {
 
     /// Gives the lease up, so that another need not wait.
     pub async fn release(&mut self) -> Result<(), Error> {
-        let Some((lease, _)) = self.seen.clone().filter(|(l, _)| l.spec.holder_identity.as_ref() == Some(&self.election.identity)) else {
+        let Some((lease, _)) =
+            self.seen.clone().filter(|(l, _)| l.spec.holder_identity.as_ref() == Some(&self.election.identity))
+        else {
             return Ok(());
         };
         let now = api::time::format_micros(self.env.wall().unix_nanos());
@@ -163,7 +165,8 @@ impl Candidate {
             "name": self.election.name, "namespace": self.election.namespace, "uid": lease.metadata.uid,
             "resourceVersion": lease.metadata.resource_version,
         });
-        let object = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
+        let object =
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
         let written = self.client.update(at, None, &object).await?;
         self.seen = Some((crate::decode(&written)?, self.env.now()));
         Ok(())

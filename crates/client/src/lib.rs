@@ -34,15 +34,16 @@ pub use client::{At, Client, DeleteOptions, PatchKind, Propagation, decode, merg
 pub use core::queue::Queue;
 pub use discovery::{Served, discover};
 pub use error::{Error, Reason, StatusError};
-pub use https::{Dialed, Https, Io, parse_event, parse_list};
 pub use events::{Event, Recorder, Regarding};
+pub use https::{Dialed, Https, Io, parse_event, parse_list};
 pub use informer::{Change, Informer, Selection};
 pub use kubeconfig::Config;
 pub use leader::{Candidate, Election};
 pub use resource::{Resource, resources};
 pub use runner::{Announce, Controller, Counters, Op, Plan, Routes, Running, Target, run};
 pub use transport::{
-    BoxFuture, EventKind, ListPage, ListRequest, Transport, WatchEvent, WatchRequest, WatchStream, percent_encode, with_query,
+    BoxFuture, EventKind, ListPage, ListRequest, Transport, WatchEvent, WatchRequest, WatchStream, percent_encode,
+    with_query,
 };
 pub use view::{Expression, Meta, ObjectKey, OwnerReference, Partial, Selector, View};
 

@@ -18,7 +18,13 @@ pub struct Resource {
     pub namespaced: bool,
 }
 
-const fn resource(group: &'static str, version: &'static str, plural: &'static str, kind: &'static str, namespaced: bool) -> Resource {
+const fn resource(
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    kind: &'static str,
+    namespaced: bool,
+) -> Resource {
     Resource {
         group: Cow::Borrowed(group),
         version: Cow::Borrowed(version),
@@ -84,7 +90,11 @@ impl Resource {
 
     /// `/apis/<group>/<version>/namespaces/<ns>/<plural>/<name>/<subresource>`.
     pub fn path(&self, namespace: Option<&str>, name: Option<&str>, subresource: Option<&str>) -> String {
-        let mut out = if self.group.is_empty() { format!("/api/{}", self.version) } else { format!("/apis/{}/{}", self.group, self.version) };
+        let mut out = if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        };
         if let Some(namespace) = namespace.filter(|ns| self.namespaced && !ns.is_empty()) {
             out.push_str("/namespaces/");
             percent_encode(&mut out, namespace);

@@ -39,7 +39,12 @@ pub trait Controller: Send + Sync + 'static {
     /// Reads caches; nothing else.
     fn gather(&self, key: &Self::Key) -> Self::World;
     /// Adds to a world what no cache holds, by asking the server.
-    fn refine<'a>(&'a self, client: &'a Client, key: &'a Self::Key, world: Self::World) -> BoxFuture<'a, Result<Self::World, Error>> {
+    fn refine<'a>(
+        &'a self,
+        client: &'a Client,
+        key: &'a Self::Key,
+        world: Self::World,
+    ) -> BoxFuture<'a, Result<Self::World, Error>> {
         let _ = (client, key);
         Box::pin(async move { Ok(world) })
     }
@@ -245,7 +250,8 @@ impl<V: View> Cache for Informer<V> {
             match wrote {
                 Wrote::Revision(revision) => self.reached(*revision).await,
                 Wrote::Gone(key, uid) => {
-                    let gone = |i: &Informer<V>| i.get_key(key).is_none_or(|o| o.meta().uid != *uid || o.meta().is_deleting());
+                    let gone =
+                        |i: &Informer<V>| i.get_key(key).is_none_or(|o| o.meta().uid != *uid || o.meta().is_deleting());
                     self.until(gone).await;
                 }
             }
@@ -372,7 +378,12 @@ impl Running {
 /// Starts a controller with at most `workers` keys at a time, as tasks of `env`.
 pub fn run<C: Controller>(env: &Env, client: &Client, recorder: &Recorder, controller: C, workers: usize) -> Running {
     let counters = Arc::new(Counters::default());
-    let shared = Arc::new(Shared { queue: Mutex::new(Queue::default()), news: Notify::new(), start: env.now(), counters: counters.clone() });
+    let shared = Arc::new(Shared {
+        queue: Mutex::new(Queue::default()),
+        news: Notify::new(),
+        start: env.now(),
+        counters: counters.clone(),
+    });
     let mut routes = Routes { shared: shared.clone(), caches: BTreeMap::new() };
     controller.routes(&mut routes);
     let runner = Arc::new(Runner {
@@ -508,11 +519,13 @@ impl<C: Controller> Runner<C> {
                 Ok(written(&target.resource, &bytes))
             }
             Op::Put { target, subresource, object } => {
-                let bytes = self.client.update(target.at(), Some(*subresource).filter(|s| !s.is_empty()), object).await?;
+                let bytes =
+                    self.client.update(target.at(), Some(*subresource).filter(|s| !s.is_empty()), object).await?;
                 Ok(written(&target.resource, &bytes))
             }
             Op::Update { target, subresource, patch } => {
-                let bytes = self.client.modify(target.at(), Some(*subresource).filter(|s| !s.is_empty()), patch).await?;
+                let bytes =
+                    self.client.modify(target.at(), Some(*subresource).filter(|s| !s.is_empty()), patch).await?;
                 Ok(written(&target.resource, &bytes))
             }
             Op::DeleteAll { resource, namespace } => {
@@ -531,22 +544,36 @@ impl<C: Controller> Runner<C> {
                 let named = serde_json::json!({"metadata": {"name": target.name}}).to_string().into();
                 self.announce(announce.as_ref(), "Delete", "Deleted", "deleting", result.as_ref().map(|_| &named));
                 result?;
-                let gone = options.uid.clone().map(|uid| Wrote::Gone(ObjectKey::new(&target.namespace, &target.name), uid));
+                let gone =
+                    options.uid.clone().map(|uid| Wrote::Gone(ObjectKey::new(&target.namespace, &target.name), uid));
                 Ok(gone.map(|gone| (cache_key(&target.resource), gone)))
             }
         }
     }
 
-    fn announce(&self, by: Option<&Announce>, verb: &str, done: &str, doing: &str, result: Result<&bytes::Bytes, &Error>) {
+    fn announce(
+        &self,
+        by: Option<&Announce>,
+        verb: &str,
+        done: &str,
+        doing: &str,
+        result: Result<&bytes::Bytes, &Error>,
+    ) {
         let Some(by) = by else { return };
         match result {
             Ok(bytes) => {
                 let name = decode::<Partial>(bytes).map(|object| object.metadata.name).unwrap_or_default();
-                self.recorder.normal(by.regarding.clone(), &format!("Successful{verb}"), format!("{done} {}: {name}", by.child));
+                self.recorder.normal(
+                    by.regarding.clone(),
+                    &format!("Successful{verb}"),
+                    format!("{done} {}: {name}", by.child),
+                );
             }
             // Nothing can be made in a namespace that goes away: not worth an event (which could not be made either).
             Err(error) if error.is_namespace_terminating() => {}
-            Err(error) => self.recorder.warning(by.regarding.clone(), &format!("Failed{verb}"), format!("Error {doing}: {error}")),
+            Err(error) => {
+                self.recorder.warning(by.regarding.clone(), &format!("Failed{verb}"), format!("Error {doing}: {error}"))
+            }
         }
     }
 }

@@ -31,7 +31,10 @@ async fn informers_follow_resume_and_relist() {
     let b = At { resource: &resources::PODS, namespace: "default", name: "b" };
     client.delete(b, &DeleteOptions::default()).await.expect("delete");
     pods.until(|p| p.get("default", "b").is_none()).await;
-    assert_eq!((pods.in_namespace("default").len(), pods.by_index("name", "c").len(), pods.by_index("name", "b").len()), (1, 1, 0));
+    assert_eq!(
+        (pods.in_namespace("default").len(), pods.by_index("name", "c").len(), pods.by_index("name", "b").len()),
+        (1, 1, 0)
+    );
     assert_eq!(changes.load(Ordering::SeqCst), 4);
 }
 
@@ -57,9 +60,14 @@ impl Controller for Mirror {
         let mut plan = Plan::nothing();
         match world {
             // Not tolerant: a run on an old cache would fail here.
-            (Some(_), None) => plan.push(Op::create(&resources::SECRETS, &key.namespace, json!({"metadata": {"name": key.name}}))),
+            (Some(_), None) => {
+                plan.push(Op::create(&resources::SECRETS, &key.namespace, json!({"metadata": {"name": key.name}})))
+            }
             (None, Some(secret)) => {
-                plan.push(Op::delete(Target::new(&resources::SECRETS, &key.namespace, &key.name), &secret.metadata.uid));
+                plan.push(Op::delete(
+                    Target::new(&resources::SECRETS, &key.namespace, &key.name),
+                    &secret.metadata.uid,
+                ));
             }
             _ => {}
         }
@@ -77,12 +85,21 @@ async fn the_runner_reads_its_own_writes() {
     let mirror = Mirror { maps, secrets: secrets.clone(), runs: Arc::default() };
     let running = run(&env, &client, &recorder, mirror, 3);
     for i in 0..20 {
-        client.create(&resources::CONFIGMAPS, "default", json!({"metadata": {"name": format!("m{i}")}})).await.expect("create");
+        client
+            .create(&resources::CONFIGMAPS, "default", json!({"metadata": {"name": format!("m{i}")}}))
+            .await
+            .expect("create");
     }
     secrets.until(|s| s.len() == 20).await;
     for i in 0..10 {
         let name = format!("m{i}");
-        client.delete(At { resource: &resources::CONFIGMAPS, namespace: "default", name: &name }, &DeleteOptions::default()).await.expect("delete");
+        client
+            .delete(
+                At { resource: &resources::CONFIGMAPS, namespace: "default", name: &name },
+                &DeleteOptions::default(),
+            )
+            .await
+            .expect("delete");
     }
     secrets.until(|s| s.len() == 10).await;
     assert_eq!(running.counters.failures.load(Ordering::SeqCst), 0);
@@ -93,7 +110,13 @@ async fn events_are_told_once_and_counted() {
     let (env, api) = (env(), FakeApi::default());
     let client = Client::new(Arc::new(api.clone()), "test");
     let recorder = Recorder::start(&env, &client, "test", "");
-    let pod = Regarding { kind: "Pod".into(), namespace: "default".into(), name: "a".into(), uid: "u".into(), ..Regarding::default() };
+    let pod = Regarding {
+        kind: "Pod".into(),
+        namespace: "default".into(),
+        name: "a".into(),
+        uid: "u".into(),
+        ..Regarding::default()
+    };
     for _ in 0..3 {
         recorder.normal(pod.clone(), "Pulled", "image is here");
     }
@@ -134,11 +157,15 @@ async fn one_leader_at_a_time() {
 /// A TLS server with one list and one watch, over HTTP/2 with a client certificate.
 async fn serve(env: &Env, http2: bool) -> (Config, u16) {
     let key = rcgen::KeyPair::generate().expect("key");
-    let certificate = rcgen::CertificateParams::new(vec!["localhost".into()]).expect("params").self_signed(&key).expect("certificate");
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".into()])
+        .expect("params")
+        .self_signed(&key)
+        .expect("certificate");
     let chain = vec![certificate.der().clone()];
     let der = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let builder =
+        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
     let mut tls = builder.with_no_client_auth().with_single_cert(chain, der).expect("tls");
     tls.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
@@ -170,18 +197,25 @@ async fn serve(env: &Env, http2: bool) -> (Config, u16) {
     (config, port)
 }
 
-async fn respond(request: http::Request<hyper::body::Incoming>) -> Result<http::Response<String>, std::convert::Infallible> {
+async fn respond(
+    request: http::Request<hyper::body::Incoming>,
+) -> Result<http::Response<String>, std::convert::Infallible> {
     let token = request.headers().get("authorization").and_then(|v| v.to_str().ok()).unwrap_or_default();
     let body = match (token, request.uri().path(), request.uri().query().unwrap_or_default().contains("watch=true")) {
         ("Bearer t0ken", "/api/v1/pods", true) => concat!(
-            r#"{"type":"ADDED","object":{"metadata":{"name":"b","resourceVersion":"8"}}}"#, "\n",
-            r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}"#, "\n"
-        ).to_string(),
+            r#"{"type":"ADDED","object":{"metadata":{"name":"b","resourceVersion":"8"}}}"#,
+            "\n",
+            r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}"#,
+            "\n"
+        )
+        .to_string(),
         ("Bearer t0ken", "/api/v1/pods", false) => {
-            json!({"metadata": {"resourceVersion": "7", "continue": ""}, "items": [{"metadata": {"name": "a"}}]}).to_string()
+            json!({"metadata": {"resourceVersion": "7", "continue": ""}, "items": [{"metadata": {"name": "a"}}]})
+                .to_string()
         }
         _ => {
-            let mut refused = http::Response::new(json!({"reason": "Forbidden", "message": "no", "code": 403}).to_string());
+            let mut refused =
+                http::Response::new(json!({"reason": "Forbidden", "message": "no", "code": 403}).to_string());
             *refused.status_mut() = http::StatusCode::FORBIDDEN;
             return Ok(refused);
         }
@@ -214,7 +248,10 @@ async fn https_lists_watches_and_is_refused() {
 fn kubeconfigs_are_read() {
     let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: k\n  cluster:\n    server: https://h:1\n    certificate-authority-data: aGk=\ncontexts:\n- name: c\n  context: {cluster: k, user: u, namespace: n}\nusers:\n- name: u\n  user: {token: t}\n";
     let config = Config::parse(text, std::path::Path::new("/x/config"), None).expect("config");
-    assert_eq!((config.server.as_str(), config.token.as_deref(), config.namespace.as_deref()), ("https://h:1", Some("t"), Some("n")));
+    assert_eq!(
+        (config.server.as_str(), config.token.as_deref(), config.namespace.as_deref()),
+        ("https://h:1", Some("t"), Some("n"))
+    );
     assert_eq!(config.authorities.as_deref(), Some(&b"hi"[..]));
     let missing = Config::parse(text, std::path::Path::new("/x/config"), Some("d")).err().expect("an error");
     assert!(missing.to_string().contains("no context \"d\""));

@@ -29,7 +29,9 @@ impl Controller for Deployments {
             let orphan = change.object();
             if keys.is_empty() && orphan.metadata.controller().is_none() {
                 let mine = deployments.in_namespace(&orphan.metadata.namespace);
-                let mine = mine.iter().filter(|d| !d.spec.selector.is_empty() && d.spec.selector.matches(&orphan.metadata.labels));
+                let mine = mine
+                    .iter()
+                    .filter(|d| !d.spec.selector.is_empty() && d.spec.selector.matches(&orphan.metadata.labels));
                 keys.extend(mine.map(|d| d.metadata.key()));
             }
             keys
@@ -42,8 +44,12 @@ impl Controller for Deployments {
             }
             let keys = owners_of(change, "ReplicaSet");
             let owner = keys.first().and_then(|key| sets.get_key(key));
-            let owner = owner.and_then(|s| s.metadata.controller().map(|o| ObjectKey::new(&s.metadata.namespace, &o.name)));
-            owner.filter(|key| deployments.get_key(key).is_some_and(|d| d.spec.strategy.kind == "Recreate")).into_iter().collect()
+            let owner =
+                owner.and_then(|s| s.metadata.controller().map(|o| ObjectKey::new(&s.metadata.namespace, &o.name)));
+            owner
+                .filter(|key| deployments.get_key(key).is_some_and(|d| d.spec.strategy.kind == "Recreate"))
+                .into_iter()
+                .collect()
         });
     }
 

@@ -48,10 +48,16 @@ impl Sources {
 
     fn gather(&self, key: &ObjectKey) -> World {
         let Some(service) = self.services.get_key(key) else { return World::default() };
-        let pods: Vec<Arc<Pod>> = self.pods.in_namespace(&key.namespace).into_iter().filter(|p| selects(&service, p)).collect();
-        let nodes = pods.iter().filter_map(|p| self.nodes.get("", &p.spec.node_name)).map(|n| (n.metadata.name.clone(), n)).collect();
+        let pods: Vec<Arc<Pod>> =
+            self.pods.in_namespace(&key.namespace).into_iter().filter(|p| selects(&service, p)).collect();
+        let nodes = pods
+            .iter()
+            .filter_map(|p| self.nodes.get("", &p.spec.node_name))
+            .map(|n| (n.metadata.name.clone(), n))
+            .collect();
         let slices = self.slices.by_index(BY_SERVICE, &key.to_string());
-        let slices = slices.into_iter().filter(|s| s.metadata.labels.get(MANAGED_BY).is_some_and(|m| m == MANAGER)).collect();
+        let slices =
+            slices.into_iter().filter(|s| s.metadata.labels.get(MANAGED_BY).is_some_and(|m| m == MANAGER)).collect();
         World { service: Some(service), pods, nodes, slices, endpoints: self.endpoints.get_key(key) }
     }
 }
@@ -67,7 +73,9 @@ impl Controller for Slices {
     fn routes(&self, routes: &mut Routes<ObjectKey>) {
         self.0.routes(routes);
         routes.on(&self.0.slices, |change| {
-            let keys = change.both().filter_map(|s| Some(ObjectKey::new(&s.metadata.namespace, s.metadata.labels.get(SERVICE_NAME)?)));
+            let keys = change
+                .both()
+                .filter_map(|s| Some(ObjectKey::new(&s.metadata.namespace, s.metadata.labels.get(SERVICE_NAME)?)));
             keys.collect()
         });
     }

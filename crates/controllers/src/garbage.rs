@@ -5,7 +5,8 @@
 
 use crate::core::garbage::{Owner, World, is_waiting, plan};
 use client::{
-    At, BoxFuture, Client, Controller, Error, Informer, Meta, ObjectKey, OwnerReference, Partial, Plan, Resource, Routes, Selection, Served, View,
+    At, BoxFuture, Client, Controller, Error, Informer, Meta, ObjectKey, OwnerReference, Partial, Plan, Resource,
+    Routes, Selection, Served, View,
 };
 use platform::{Env, WallTime};
 use serde::Deserialize;
@@ -81,7 +82,10 @@ impl Garbage {
             informer.run(env, client);
             informer
         });
-        Garbage { informers: informers.collect(), kinds: served.iter().map(|s| (group_kind(&s.resource), s.resource.clone())).collect() }
+        Garbage {
+            informers: informers.collect(),
+            kinds: served.iter().map(|s| (group_kind(&s.resource), s.resource.clone())).collect(),
+        }
     }
 
     fn dependents(informers: &[Informer<Slim>], uid: &str) -> Vec<(usize, Arc<Slim>)> {
@@ -96,7 +100,9 @@ impl Garbage {
 
     async fn live_owner(&self, client: &Client, namespace: &str, owner: &OwnerReference) -> Result<Owner, Error> {
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        let Some(resource) = self.kinds.get(&(group.to_string(), owner.kind.clone())) else { return Ok(Owner::Unknown) };
+        let Some(resource) = self.kinds.get(&(group.to_string(), owner.kind.clone())) else {
+            return Ok(Owner::Unknown);
+        };
         match client.get::<Partial>(At { resource, namespace, name: &owner.name }).await {
             Ok(found) if found.metadata.uid != owner.uid => Ok(Owner::Absent),
             Ok(found) if is_waiting(&found.metadata) => Ok(Owner::Waiting),
@@ -129,7 +135,9 @@ impl Controller for Garbage {
                 // A waiting owner may be able to go.
                 for owner in change.both().flat_map(|o| o.meta().owner_references.clone()) {
                     let each = all.iter().enumerate();
-                    let found = each.flat_map(|(i, informer)| informer.by_index(BY_UID, &owner.uid).into_iter().map(move |o| (i, o)));
+                    let found = each.flat_map(|(i, informer)| {
+                        informer.by_index(BY_UID, &owner.uid).into_iter().map(move |o| (i, o))
+                    });
                     keys.extend(found.filter(|(_, o)| is_waiting(&o.metadata)).map(|(i, o)| (i, o.metadata.key())));
                 }
                 keys
@@ -142,13 +150,19 @@ impl Controller for Garbage {
         let Some(object) = informer.get_key(&key.1) else { return World::default() };
         let meta = object.metadata.clone();
         let dependents = Garbage::dependents(&self.informers, &meta.uid);
-        let dependents = dependents.into_iter().map(|(i, d)| (self.informers[i].resource().clone(), d.metadata.clone())).collect();
+        let dependents =
+            dependents.into_iter().map(|(i, d)| (self.informers[i].resource().clone(), d.metadata.clone())).collect();
         let owners = meta.owner_references.iter();
         let owners = owners.map(|o| (o.clone(), self.cached_owner(&o.uid).unwrap_or(Owner::Unknown))).collect();
         World { object: Some((informer.resource().clone(), meta)), owners, dependents }
     }
 
-    fn refine<'a>(&'a self, client: &'a Client, _key: &'a Key, mut world: World) -> BoxFuture<'a, Result<World, Error>> {
+    fn refine<'a>(
+        &'a self,
+        client: &'a Client,
+        _key: &'a Key,
+        mut world: World,
+    ) -> BoxFuture<'a, Result<World, Error>> {
         Box::pin(async move {
             let Some((_, meta)) = &world.object else { return Ok(world) };
             for (owner, state) in world.owners.iter_mut().filter(|(_, state)| *state == Owner::Unknown) {

@@ -21,7 +21,9 @@ pub mod views;
 mod workloads;
 
 use crate::core::nodes::Ranges;
-use client::{Client, Controller, Informer, Recorder, Resource, Running, Selection, View, discover, resources, run as start};
+use client::{
+    Client, Controller, Informer, Recorder, Resource, Running, Selection, View, discover, resources, run as start,
+};
 use platform::{Env, time};
 use std::sync::Arc;
 use views::*;
@@ -88,37 +90,53 @@ impl Starter {
 
 /// Starts all controllers.
 pub fn run(env: &Env, clients: Clients, options: Options) -> Result<Handle, String> {
-    let ranges = Ranges::parse(&options.pod_range).ok_or_else(|| format!("pod range {:?}: an IPv4 range like 10.244.0.0/16 is wanted", options.pod_range))?;
+    let ranges = Ranges::parse(&options.pod_range)
+        .ok_or_else(|| format!("pod range {:?}: an IPv4 range like 10.244.0.0/16 is wanted", options.pod_range))?;
     let shared = clients("controller-manager").with_agent(AGENT);
-    let mut s = Starter { env: env.clone(), clients: clients.clone(), shared, workers: options.workers, running: Vec::new() };
+    let mut s =
+        Starter { env: env.clone(), clients: clients.clone(), shared, workers: options.workers, running: Vec::new() };
     let pods: Informer<Pod> = s.inform(&resources::PODS);
     pods.index(replicaset::BY_OWNER, replicaset::owner_values);
     pods.index(nodes::BY_NODE, |p| vec![p.spec.node_name.clone()]);
     let sets: Informer<ReplicaSet> = s.inform(&resources::REPLICASETS);
     sets.index(replicaset::BY_OWNER, replicaset::owner_values);
     let (replication, deployments) = (s.inform(&resources::REPLICATIONCONTROLLERS), s.inform(&resources::DEPLOYMENTS));
-    let (node_informer, services, namespaces) = (s.inform(&resources::NODES), s.inform(&resources::SERVICES), s.inform(&resources::NAMESPACES));
+    let (node_informer, services, namespaces) =
+        (s.inform(&resources::NODES), s.inform(&resources::SERVICES), s.inform(&resources::NAMESPACES));
     let slices: Informer<EndpointSlice> = s.inform(&resources::ENDPOINTSLICES);
     slices.index(endpoints::BY_SERVICE, endpoints::service_values);
     let (old_endpoints, accounts) = (s.inform(&resources::ENDPOINTS), s.inform(&resources::SERVICEACCOUNTS));
     let only = |name: &str| Some(format!("metadata.name={name}"));
-    let maps = Informer::new(Selection { fields: only(crate::core::namespace::ROOT_CA), ..Selection::all(&resources::CONFIGMAPS) });
-    let leases = Informer::new(Selection { namespace: Some("kube-node-lease".into()), ..Selection::all(&resources::LEASES) });
+    let maps = Informer::new(Selection {
+        fields: only(crate::core::namespace::ROOT_CA),
+        ..Selection::all(&resources::CONFIGMAPS)
+    });
+    let leases =
+        Informer::new(Selection { namespace: Some("kube-node-lease".into()), ..Selection::all(&resources::LEASES) });
 
     s.start(replicaset::ReplicaSets { sets: sets.clone(), pods: pods.clone() });
     s.start(replicaset::ReplicationControllers { sets: Informer::clone(&replication), pods: pods.clone() });
-    s.start(deployment::Deployments { deployments: Informer::clone(&deployments), sets: sets.clone(), pods: pods.clone() });
+    s.start(deployment::Deployments {
+        deployments: Informer::clone(&deployments),
+        sets: sets.clone(),
+        pods: pods.clone(),
+    });
     s.start(namespace::Namespaces { namespaces: Informer::clone(&namespaces), pods: pods.clone() });
     s.start(namespace::Accounts { namespaces: namespaces.clone(), accounts: Informer::clone(&accounts) });
     if !options.root_ca.is_empty() {
-        s.start(namespace::RootCa { namespaces: namespaces.clone(), maps: Informer::clone(&maps), certificate: options.root_ca });
+        s.start(namespace::RootCa {
+            namespaces: namespaces.clone(),
+            maps: Informer::clone(&maps),
+            certificate: options.root_ca,
+        });
         s.run(&maps);
     }
     s.start(nodes::Lifecycle::new(env, &node_informer, &pods, &leases));
     s.start(nodes::TaintEviction { nodes: Informer::clone(&node_informer), pods: pods.clone() });
     s.start(nodes::PodCollector::new(env, &node_informer, &pods));
     s.start(nodes::NodeRanges { nodes: node_informer.clone(), ranges });
-    let sources = endpoints::Sources { services, pods: pods.clone(), nodes: node_informer, slices, endpoints: old_endpoints };
+    let sources =
+        endpoints::Sources { services, pods: pods.clone(), nodes: node_informer, slices, endpoints: old_endpoints };
     s.start(endpoints::Slices(sources.clone()));
     s.start(endpoints::OldEndpoints(sources.clone()));
     run_workloads(&mut s, &Shared { pods: &pods, sets: &sets, replication: &replication, nodes: &sources.nodes });
@@ -150,7 +168,8 @@ struct Shared<'a> {
 fn run_workloads(s: &mut Starter, shared: &Shared) {
     let revisions: Informer<Revision> = s.inform(&resources::CONTROLLERREVISIONS);
     revisions.index(replicaset::BY_OWNER, replicaset::owner_values);
-    let (daemons, stateful, jobs) = (s.inform(&resources::DAEMONSETS), s.inform(&resources::STATEFULSETS), s.inform(&resources::JOBS));
+    let (daemons, stateful, jobs) =
+        (s.inform(&resources::DAEMONSETS), s.inform(&resources::STATEFULSETS), s.inform(&resources::JOBS));
     let (claims, budgets) = (s.inform(&resources::PERSISTENTVOLUMECLAIMS), s.inform(&resources::PODDISRUPTIONBUDGETS));
     s.start(workloads::DaemonSets {
         sets: Informer::clone(&daemons),

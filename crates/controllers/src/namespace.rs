@@ -3,7 +3,8 @@
 use crate::core::namespace::{ACCOUNT, ROOT_CA, World, account, plan, root_ca};
 use crate::views::{ConfigMap, Namespace, Pod, ServiceAccount};
 use client::{
-    At, BoxFuture, Client, Controller, Error, Informer, ListRequest, ObjectKey, Partial, Plan, Routes, discover, resources,
+    At, BoxFuture, Client, Controller, Error, Informer, ListRequest, ObjectKey, Partial, Plan, Routes, discover,
+    resources,
 };
 use platform::WallTime;
 use std::sync::Arc;
@@ -38,18 +39,30 @@ impl Controller for Namespaces {
         World { namespace: self.namespaces.get_key(key), ..World::default() }
     }
 
-    fn refine<'a>(&'a self, client: &'a Client, key: &'a ObjectKey, mut world: World) -> BoxFuture<'a, Result<World, Error>> {
+    fn refine<'a>(
+        &'a self,
+        client: &'a Client,
+        key: &'a ObjectKey,
+        mut world: World,
+    ) -> BoxFuture<'a, Result<World, Error>> {
         Box::pin(async move {
             if !world.namespace.as_ref().is_some_and(|n| n.metadata.is_deleting()) {
                 return Ok(world);
             }
-            world.object = match client.get(At { resource: &resources::NAMESPACES, namespace: "", name: &key.name }).await {
-                Ok(object) => object,
-                Err(error) if error.is_not_found() => return Ok(World::default()),
-                Err(error) => return Err(error),
-            };
-            for served in discover(client).await?.into_iter().filter(|s| s.resource.namespaced && s.can(&["list", "delete"])) {
-                let request = ListRequest { namespace: Some(key.name.clone()), metadata_only: true, ..ListRequest::all(served.resource.clone()) };
+            world.object =
+                match client.get(At { resource: &resources::NAMESPACES, namespace: "", name: &key.name }).await {
+                    Ok(object) => object,
+                    Err(error) if error.is_not_found() => return Ok(World::default()),
+                    Err(error) => return Err(error),
+                };
+            for served in
+                discover(client).await?.into_iter().filter(|s| s.resource.namespaced && s.can(&["list", "delete"]))
+            {
+                let request = ListRequest {
+                    namespace: Some(key.name.clone()),
+                    metadata_only: true,
+                    ..ListRequest::all(served.resource.clone())
+                };
                 match client.list_all::<Partial>(request).await {
                     Ok(found) if found.is_empty() => {}
                     Ok(found) => {

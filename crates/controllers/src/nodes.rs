@@ -95,7 +95,9 @@ impl Controller for TaintEviction {
         });
         let pods = self.pods.clone();
         routes.on(&self.nodes, move |change| match &change.new {
-            Some(node) if tainted(node) => pods.by_index(BY_NODE, &node.metadata.name).iter().map(|p| p.metadata.key()).collect(),
+            Some(node) if tainted(node) => {
+                pods.by_index(BY_NODE, &node.metadata.name).iter().map(|p| p.metadata.key()).collect()
+            }
             _ => Vec::new(),
         });
     }
@@ -136,7 +138,9 @@ impl Controller for PodCollector {
         let nodes = self.nodes.clone();
         routes.on(&self.pods, move |change| match &change.new {
             Some(pod) if pod.spec.node_name.is_empty() && pod.metadata.is_deleting() => vec![change.key()],
-            Some(pod) if !pod.spec.node_name.is_empty() && nodes.get("", &pod.spec.node_name).is_none() => vec![change.key()],
+            Some(pod) if !pod.spec.node_name.is_empty() && nodes.get("", &pod.spec.node_name).is_none() => {
+                vec![change.key()]
+            }
             _ => Vec::new(),
         });
         let (pods, missing) = (self.pods.clone(), self.missing.clone());

@@ -60,7 +60,12 @@ macro_rules! shell {
                             let selector = $kind.selector(set);
                             !selector.is_empty() && selector.matches(&orphan.metadata.labels)
                         };
-                        keys.extend(sets.in_namespace(&orphan.metadata.namespace).iter().filter(|s| wanted(s)).map(|s| s.metadata.key()));
+                        keys.extend(
+                            sets.in_namespace(&orphan.metadata.namespace)
+                                .iter()
+                                .filter(|s| wanted(s))
+                                .map(|s| s.metadata.key()),
+                        );
                     }
                     keys
                 });
@@ -73,7 +78,8 @@ macro_rules! shell {
                     // Pods of a Deployment's other ReplicaSets count when removals are spread over nodes.
                     Some(owner) => {
                         let siblings = self.sets.in_namespace(&key.namespace);
-                        let siblings = siblings.iter().filter(|s| s.metadata.controller().is_some_and(|o| o.uid == owner.uid));
+                        let siblings =
+                            siblings.iter().filter(|s| s.metadata.controller().is_some_and(|o| o.uid == owner.uid));
                         siblings.flat_map(|s| self.pods.by_index(BY_OWNER, &s.metadata.uid)).collect()
                     }
                     None => self.pods.by_index(BY_OWNER, &set.metadata.uid),

@@ -17,7 +17,10 @@ async fn a_deployment_becomes_pods_and_endpoints() {
     client.create(&resources::NODES, "", json!({"metadata": {"name": "n"}})).await.expect("node");
     let template = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c"}]}});
     let spec = json!({"replicas": 3, "selector": {"matchLabels": {"app": "a"}}, "template": template, "strategy": {"type": "RollingUpdate"}});
-    client.create(&resources::DEPLOYMENTS, "default", json!({"metadata": {"name": "d"}, "spec": spec})).await.expect("deployment");
+    client
+        .create(&resources::DEPLOYMENTS, "default", json!({"metadata": {"name": "d"}, "spec": spec}))
+        .await
+        .expect("deployment");
     let service = json!({"metadata": {"name": "s"}, "spec": {"selector": {"app": "a"}, "clusterIP": "10.96.0.9", "ports": [{"port": 80}]}});
     client.create(&resources::SERVICES, "default", service).await.expect("service");
 
@@ -29,7 +32,11 @@ async fn a_deployment_becomes_pods_and_endpoints() {
         client.patch(at, Some("status"), &client::PatchKind::Merge, &status).await.expect("status");
     }
     let deployments: Informer<Deployment> = Informer::start(&env, &client, Selection::all(&resources::DEPLOYMENTS));
-    deployments.until(|d| d.get("default", "d").is_some_and(|d| d.status.available_replicas == 3 && d.status.updated_replicas == 3)).await;
+    deployments
+        .until(|d| {
+            d.get("default", "d").is_some_and(|d| d.status.available_replicas == 3 && d.status.updated_replicas == 3)
+        })
+        .await;
     let slices: Informer<EndpointSlice> = Informer::start(&env, &client, Selection::all(&resources::ENDPOINTSLICES));
     slices.until(|s| s.all().iter().map(|s| s.endpoints.len()).sum::<usize>() == 3).await;
     let nodes: Informer<Node> = Informer::start(&env, &client, Selection::all(&resources::NODES));
@@ -63,7 +70,14 @@ async fn kubelets(client: Client, pods: Informer<Pod>) {
                 client.post(at, "binding", &json!({"target": {"name": node.unwrap_or("n0".into())}})).await
             } else if pod.status.phase != phase {
                 let conditions = json!([{"type": "Ready", "status": if of_job { "False" } else { "True" }}]);
-                client.patch(at, Some("status"), &client::PatchKind::Merge, &json!({"status": {"phase": phase, "conditions": conditions}})).await
+                client
+                    .patch(
+                        at,
+                        Some("status"),
+                        &client::PatchKind::Merge,
+                        &json!({"status": {"phase": phase, "conditions": conditions}}),
+                    )
+                    .await
             } else {
                 continue;
             };
@@ -104,20 +118,29 @@ fn template(image: &str) -> serde_json::Value {
 async fn daemons_run_everywhere_and_are_replaced() {
     let s = setup().await;
     let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}});
-    let spec = json!({"selector": {"matchLabels": {"app": "a"}}, "template": template("one"), "updateStrategy": strategy});
-    s.client.create(&resources::DAEMONSETS, "default", json!({"metadata": {"name": "d"}, "spec": spec})).await.expect("create");
+    let spec =
+        json!({"selector": {"matchLabels": {"app": "a"}}, "template": template("one"), "updateStrategy": strategy});
+    s.client
+        .create(&resources::DAEMONSETS, "default", json!({"metadata": {"name": "d"}, "spec": spec}))
+        .await
+        .expect("create");
     let sets: Informer<DaemonSet> = Informer::start(&s.env, &s.client, Selection::all(&resources::DAEMONSETS));
     let ready = |n: i64, generation: i64| {
         move |i: &Informer<DaemonSet>| {
             i.get("default", "d").is_some_and(|d| {
                 let status = &d.status;
-                status.number_available == n && status.updated_number_scheduled == n && status.observed_generation == generation
+                status.number_available == n
+                    && status.updated_number_scheduled == n
+                    && status.observed_generation == generation
             })
         }
     };
     sets.until(ready(3, 1)).await;
     let at = At { resource: &resources::DAEMONSETS, namespace: "default", name: "d" };
-    s.client.patch(at, None, &client::PatchKind::Merge, &json!({"spec": {"template": template("two")}})).await.expect("patch");
+    s.client
+        .patch(at, None, &client::PatchKind::Merge, &json!({"spec": {"template": template("two")}}))
+        .await
+        .expect("patch");
     sets.until(ready(3, 2)).await;
     assert_eq!(s.pods.len(), 3);
     assert_eq!(s.api.objects(&resources::CONTROLLERREVISIONS).len(), 2);
@@ -136,24 +159,34 @@ async fn stateful_pods_come_and_go_in_order() {
         "replicas": 3, "selector": {"matchLabels": {"app": "a"}}, "template": template("one"), "serviceName": "s", "volumeClaimTemplates": claims,
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}, "podManagementPolicy": "OrderedReady",
     });
-    s.client.create(&resources::STATEFULSETS, "default", json!({"metadata": {"name": "w"}, "spec": spec})).await.expect("create");
+    s.client
+        .create(&resources::STATEFULSETS, "default", json!({"metadata": {"name": "w"}, "spec": spec}))
+        .await
+        .expect("create");
     let sets: Informer<StatefulSet> = Informer::start(&s.env, &s.client, Selection::all(&resources::STATEFULSETS));
     let settled = |n: i64, generation: i64| {
         move |i: &Informer<StatefulSet>| {
             i.get("default", "w").is_some_and(|w| {
                 let status = &w.status;
-                status.available_replicas == n && status.replicas == n && status.observed_generation == generation
-                    && status.current_revision == status.update_revision && status.updated_replicas == n
+                status.available_replicas == n
+                    && status.replicas == n
+                    && status.observed_generation == generation
+                    && status.current_revision == status.update_revision
+                    && status.updated_replicas == n
             })
         }
     };
     sets.until(settled(3, 1)).await;
-    let made: Vec<String> = s.api.writes().into_iter().filter(|w| w == "POST /api/v1/namespaces/default/pods").collect();
+    let made: Vec<String> =
+        s.api.writes().into_iter().filter(|w| w == "POST /api/v1/namespaces/default/pods").collect();
     assert_eq!(made.len(), 3);
     assert_eq!(s.pods.all().iter().map(|p| p.metadata.name.clone()).collect::<Vec<_>>(), ["w-0", "w-1", "w-2"]);
     assert_eq!(s.api.objects(&resources::PERSISTENTVOLUMECLAIMS).len(), 3);
     let at = At { resource: &resources::STATEFULSETS, namespace: "default", name: "w" };
-    s.client.patch(at, None, &client::PatchKind::Merge, &json!({"spec": {"template": template("two")}})).await.expect("patch");
+    s.client
+        .patch(at, None, &client::PatchKind::Merge, &json!({"spec": {"template": template("two")}}))
+        .await
+        .expect("patch");
     sets.until(settled(3, 2)).await;
     let deleted = s.api.writes().into_iter().filter(|w| w.starts_with("DELETE /api/v1/namespaces/default/pods/"));
     let mut order: Vec<String> = deleted.map(|w| w.rsplit('/').next().unwrap_or_default().to_string()).collect();
@@ -173,12 +206,18 @@ async fn jobs_count_every_pod_once() {
             "completions": 5, "parallelism": 2, "backoffLimit": 3, "completionMode": mode, "template": template("one"),
             "selector": {"matchLabels": {"app": "a"}}, "ttlSecondsAfterFinished": 100,
         });
-        s.client.create(&resources::JOBS, "default", json!({"metadata": {"name": name}, "spec": spec})).await.expect("create");
+        s.client
+            .create(&resources::JOBS, "default", json!({"metadata": {"name": name}, "spec": spec}))
+            .await
+            .expect("create");
     }
     let jobs: Informer<Job> = Informer::start(&s.env, &s.client, Selection::all(&resources::JOBS));
     let done = |i: &Informer<Job>, name: &str| {
         i.get("default", name).is_some_and(|j| {
-            condition(&j.status.conditions, "Complete").is_some() && j.status.succeeded == 5 && j.status.active == 0 && j.status.failed == 0
+            condition(&j.status.conditions, "Complete").is_some()
+                && j.status.succeeded == 5
+                && j.status.active == 0
+                && j.status.failed == 0
         })
     };
     jobs.until(move |i| done(i, "nonindexed") && done(i, "indexed")).await;

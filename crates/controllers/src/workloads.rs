@@ -9,7 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Keys woken by a pod: its owner of `kind`, or owners whose selector an orphan matches.
-fn pod_keys<V: View>(change: &Change<Pod>, kind: &str, owners: &Informer<V>, selector: impl Fn(&V) -> &Selector) -> Vec<ObjectKey> {
+fn pod_keys<V: View>(
+    change: &Change<Pod>,
+    kind: &str,
+    owners: &Informer<V>,
+    selector: impl Fn(&V) -> &Selector,
+) -> Vec<ObjectKey> {
     let mut keys = owners_of(change, kind);
     let pod = change.object();
     if keys.is_empty() && pod.metadata.controller().is_none() && !pod.metadata.labels.is_empty() {
@@ -84,7 +89,8 @@ impl Controller for StatefulSets {
         let Some(set) = self.sets.get_key(key) else { return statefulset::World::default() };
         let pods = children(&self.pods, &set.metadata.uid, &key.namespace);
         let revisions = self.revisions.by_index(BY_OWNER, &set.metadata.uid);
-        let claims = self.claims.in_namespace(&key.namespace).into_iter().map(|c| (c.metadata.name.clone(), c)).collect();
+        let claims =
+            self.claims.in_namespace(&key.namespace).into_iter().map(|c| (c.metadata.name.clone(), c)).collect();
         statefulset::World { set: Some(set), pods, revisions, claims }
     }
 
@@ -171,7 +177,8 @@ impl Controller for Budgets {
             mine.iter().filter(|b| change.both().any(|p| selects(b, p))).map(|b| b.metadata.key()).collect()
         });
         let budgets = self.budgets.clone();
-        let all = move |namespace: &str| budgets.in_namespace(namespace).iter().map(|b| b.metadata.key()).collect::<Vec<_>>();
+        let all =
+            move |namespace: &str| budgets.in_namespace(namespace).iter().map(|b| b.metadata.key()).collect::<Vec<_>>();
         let scaled = all.clone();
         routes.on(&self.replica_sets, move |change: &Change<ReplicaSet>| {
             let same = matches!((&change.old, &change.new), (Some(a), Some(b)) if a.spec.replicas == b.spec.replicas);
@@ -190,9 +197,17 @@ impl Controller for Budgets {
         let mut scales = BTreeMap::new();
         for owner in pods.iter().filter_map(|p| p.metadata.controller()) {
             let scale = match owner.kind.as_str() {
-                "ReplicaSet" => self.replica_sets.get(&key.namespace, &owner.name).map(|s| (s.metadata.uid.clone(), s.spec.replicas)),
-                "ReplicationController" => self.replication.get(&key.namespace, &owner.name).map(|s| (s.metadata.uid.clone(), s.spec.replicas)),
-                "StatefulSet" => self.stateful_sets.get(&key.namespace, &owner.name).map(|s| (s.metadata.uid.clone(), s.spec.replicas)),
+                "ReplicaSet" => self
+                    .replica_sets
+                    .get(&key.namespace, &owner.name)
+                    .map(|s| (s.metadata.uid.clone(), s.spec.replicas)),
+                "ReplicationController" => {
+                    self.replication.get(&key.namespace, &owner.name).map(|s| (s.metadata.uid.clone(), s.spec.replicas))
+                }
+                "StatefulSet" => self
+                    .stateful_sets
+                    .get(&key.namespace, &owner.name)
+                    .map(|s| (s.metadata.uid.clone(), s.spec.replicas)),
                 _ => None,
             };
             if let Some((uid, replicas)) = scale.filter(|(uid, _)| *uid == owner.uid) {

@@ -13,7 +13,10 @@ pub const SPEC: Spec = Spec {
     table: include_str!("../../../facts/flags/kube-apiserver.tsv"),
     acting: &[
         ("advertise-address", "Address that the `kubernetes` service leads to."),
-        ("allow-privileged", "Privileged containers are allowed; corten leaves that to Pod Security, so only `true` is accepted."),
+        (
+            "allow-privileged",
+            "Privileged containers are allowed; corten leaves that to Pod Security, so only `true` is accepted.",
+        ),
         ("anonymous-auth", "Requests without credentials are tried as system:anonymous."),
         ("authorization-mode", "Node,RBAC (what corten does; any other list is refused)."),
         ("bind-address", "Address to listen on."),
@@ -31,7 +34,10 @@ pub const SPEC: Spec = Spec {
         ("kubelet-client-key", "Its key."),
         ("secure-port", "Port to listen on."),
         ("service-account-issuer", "Issuer of service account tokens."),
-        ("service-account-key-file", "Accepted for upstream's sake: must be the signing key's file or its public half."),
+        (
+            "service-account-key-file",
+            "Accepted for upstream's sake: must be the signing key's file or its public half.",
+        ),
         ("service-account-signing-key-file", "P-256 key that signs service account tokens."),
         ("service-cluster-ip-range", "Range of service addresses."),
         ("service-node-port-range", "Range of node ports."),
@@ -71,7 +77,8 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
     }
     let bind: IpAddr = flags.parsed("bind-address", IpAddr::V4(Ipv4Addr::UNSPECIFIED))?;
     let port: u16 = flags.parsed("secure-port", 6443)?;
-    let advertise: IpAddr = flags.parsed("advertise-address", if bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bind })?;
+    let advertise: IpAddr = flags
+        .parsed("advertise-address", if bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bind })?;
     let cidr = parse_cidr(flags.get("service-cluster-ip-range").unwrap_or("10.0.0.0/24"))?;
     let store = match flags.get("etcd-servers") {
         Some(servers) => crate::etcd_store::open(env, flags, servers, &data.join("encryption.key")).await?,
@@ -81,10 +88,23 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
         (Some(cert), Some(key)) => pki::Pair { cert: paths::read(&cert)?, key: paths::read(&key)? },
         _ => {
             let authority = pki::Authority::open(&cert_dir, now)?;
-            let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"].map(String::from);
-            let addresses = [advertise, IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::from(u32::from(cidr.0) + 1))];
+            let names = [
+                "localhost",
+                "kubernetes",
+                "kubernetes.default",
+                "kubernetes.default.svc",
+                "kubernetes.default.svc.cluster.local",
+            ]
+            .map(String::from);
+            let addresses =
+                [advertise, IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::from(u32::from(cidr.0) + 1))];
             let stamp = format!("{names:?} {addresses:?}");
-            authority.kept(&cert_dir, "apiserver", || authority.server("kube-apiserver", &names, &addresses, now), &stamp)?
+            authority.kept(
+                &cert_dir,
+                "apiserver",
+                || authority.server("kube-apiserver", &names, &addresses, now),
+                &stamp,
+            )?
         }
     };
     let client_ca = flags.path("client-ca-file").map(|p| paths::read(&p)).transpose()?;
@@ -95,8 +115,14 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
     };
     let signing = flags.path("service-account-signing-key-file").unwrap_or_else(|| cert_dir.join("sa.key"));
     let ports = flags.get("service-node-port-range").unwrap_or("30000-32767");
-    let node_ports = ports.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?))).ok_or_else(|| format!("flag --service-node-port-range: {ports:?} is no range such as 30000-32767"))?;
-    let ttl = flags.get("event-ttl").map_or(Some(3_600_000_000_000), api::time::parse_duration).ok_or("flag --event-ttl: no duration such as 1h0m0s")?;
+    let node_ports = ports
+        .split_once('-')
+        .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))
+        .ok_or_else(|| format!("flag --service-node-port-range: {ports:?} is no range such as 30000-32767"))?;
+    let ttl = flags
+        .get("event-ttl")
+        .map_or(Some(3_600_000_000_000), api::time::parse_duration)
+        .ok_or("flag --event-ttl: no duration such as 1h0m0s")?;
     Ok(server::Options {
         store,
         settings: Settings {
@@ -108,7 +134,13 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
             service_account_admission: true,
             event_ttl_seconds: ttl / 1_000_000_000,
         },
-        config: ServerConfig { tokens: tokens(flags)?, anonymous: flags.bool("anonymous-auth", true)?, anonymous_paths: None, kubelet, ..ServerConfig::default() },
+        config: ServerConfig {
+            tokens: tokens(flags)?,
+            anonymous: flags.bool("anonymous-auth", true)?,
+            anonymous_paths: None,
+            kubelet,
+            ..ServerConfig::default()
+        },
         signer: pki::signer(&signing)?,
         listen: vec![SocketAddr::new(bind, port)],
         tls: pki::server_config(&pair, client_ca.as_deref())?,
@@ -128,10 +160,15 @@ fn tokens(flags: &Flags) -> Result<Vec<(String, User)>, String> {
     let mut out = Vec::new();
     for (i, line) in paths::read(&path)?.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let cells: Vec<&str> = line.splitn(4, ',').collect();
-        let [token, name, uid, rest @ ..] = &cells[..] else { return Err(format!("{} line {}: token,user,uid are needed", path.display(), i + 1)) };
+        let [token, name, uid, rest @ ..] = &cells[..] else {
+            return Err(format!("{} line {}: token,user,uid are needed", path.display(), i + 1));
+        };
         let groups = rest.first().map(|g| g.trim_matches('"')).unwrap_or_default();
         let groups = groups.split(',').map(str::trim).filter(|g| !g.is_empty()).map(String::from).collect();
-        out.push((token.trim().to_string(), User { name: name.trim().into(), uid: uid.trim().into(), groups, extra: Vec::new() }));
+        out.push((
+            token.trim().to_string(),
+            User { name: name.trim().into(), uid: uid.trim().into(), groups, extra: Vec::new() },
+        ));
     }
     Ok(out)
 }

@@ -156,7 +156,11 @@ pub fn run(args: &[String]) -> ExitCode {
 }
 
 /// Runs a component with its flags.
-fn alone<F: Future<Output = Result<(), String>>>(spec: &Spec, args: &[String], component: impl FnOnce(Flags) -> F) -> Result<(), String> {
+fn alone<F: Future<Output = Result<(), String>>>(
+    spec: &Spec,
+    args: &[String],
+    component: impl FnOnce(Flags) -> F,
+) -> Result<(), String> {
     match components::flags(spec, args)? {
         Some(flags) => block_on(component(flags)),
         None => Ok(()),
@@ -165,7 +169,10 @@ fn alone<F: Future<Output = Result<(), String>>>(spec: &Spec, args: &[String], c
 
 /// Runs a future on a runtime of its own.
 pub fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("start the threads: {e}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("start the threads: {e}"))?;
     let result = runtime.block_on(future);
     runtime.shutdown_background();
     result
@@ -174,7 +181,9 @@ pub fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Result<T,
 /// Waits for SIGTERM or SIGINT.
 pub async fn until_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return std::future::pending().await };
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
     tokio::select! {
         biased;
         _ = term.recv() => {}

@@ -39,9 +39,14 @@ impl Cluster {
         if !file.exists() {
             return Ok(None);
         }
-        let cluster: Cluster = serde_json::from_str(&paths::read(&file)?).map_err(|e| format!("{}: {e}", file.display()))?;
+        let cluster: Cluster =
+            serde_json::from_str(&paths::read(&file)?).map_err(|e| format!("{}: {e}", file.display()))?;
         if cluster.format > FORMAT {
-            return Err(format!("{} has format {}, this corten reads up to {FORMAT}: use the corten that wrote it, or a newer one", file.display(), cluster.format));
+            return Err(format!(
+                "{} has format {}, this corten reads up to {FORMAT}: use the corten that wrote it, or a newer one",
+                file.display(),
+                cluster.format
+            ));
         }
         Ok(Some(cluster))
     }
@@ -53,11 +58,16 @@ impl Cluster {
         let id = random.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let used = routed();
         let free = |mut candidates: Box<dyn Iterator<Item = (Ipv4Addr, u8)>>| {
-            candidates.find(|(base, bits)| !used.iter().any(|(u, b)| overlaps((*base, *bits), (*u, *b)))).map(|(base, bits)| format!("{base}/{bits}"))
+            candidates
+                .find(|(base, bits)| !used.iter().any(|(u, b)| overlaps((*base, *bits), (*u, *b))))
+                .map(|(base, bits)| format!("{base}/{bits}"))
         };
-        let pods = free(Box::new((244..=254).chain(128..244).map(|n| (Ipv4Addr::new(10, n, 0, 0), 16)))).ok_or("no free range for pods in 10.0.0.0/8: this machine routes all of it")?;
-        let services = free(Box::new((96..=127).map(|n| (Ipv4Addr::new(10, n, 0, 0), 16)))).ok_or("no free range for services in 10.96.0.0/11: this machine routes all of it")?;
-        let link = free(Box::new((0..=255).map(|n| (Ipv4Addr::new(172, 30, n, 0), 24)))).ok_or("no free range for nodes in 172.30.0.0/16")?;
+        let pods = free(Box::new((244..=254).chain(128..244).map(|n| (Ipv4Addr::new(10, n, 0, 0), 16))))
+            .ok_or("no free range for pods in 10.0.0.0/8: this machine routes all of it")?;
+        let services = free(Box::new((96..=127).map(|n| (Ipv4Addr::new(10, n, 0, 0), 16))))
+            .ok_or("no free range for services in 10.96.0.0/11: this machine routes all of it")?;
+        let link = free(Box::new((0..=255).map(|n| (Ipv4Addr::new(172, 30, n, 0), 24))))
+            .ok_or("no free range for nodes in 172.30.0.0/16")?;
         let link_net = link.split('.').nth(2).and_then(|n| n.parse().ok()).unwrap_or(0);
         let host = hostname();
         let cluster = Cluster {
@@ -79,7 +89,8 @@ impl Cluster {
 
     /// The nth address of the services' range.
     pub fn service_address(&self, n: u32) -> Ipv4Addr {
-        let base = crate::apiserver::parse_cidr(&self.service_range).map_or(Ipv4Addr::new(10, 96, 0, 0), |(base, _)| base);
+        let base =
+            crate::apiserver::parse_cidr(&self.service_range).map_or(Ipv4Addr::new(10, 96, 0, 0), |(base, _)| base);
         Ipv4Addr::from(u32::from(base) + n)
     }
 
@@ -114,13 +125,20 @@ fn routed() -> Vec<(Ipv4Addr, u8)> {
 
 /// A port that is free now: the usual one, or the next.
 fn free_port(from: u16) -> Result<u16, String> {
-    (from..from.saturating_add(200)).find(|p| std::net::TcpListener::bind(("0.0.0.0", *p)).is_ok()).ok_or_else(|| format!("ports {from} to {} are all in use", from + 199))
+    (from..from.saturating_add(200))
+        .find(|p| std::net::TcpListener::bind(("0.0.0.0", *p)).is_ok())
+        .ok_or_else(|| format!("ports {from} to {} are all in use", from + 199))
 }
 
 /// The machine's name as a node's: lower case, letters, digits, dashes and dots.
 pub fn hostname() -> String {
     let raw = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let clean: String = raw.trim().to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' }).collect();
+    let clean: String = raw
+        .trim()
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' })
+        .collect();
     let clean = clean.trim_matches(['-', '.']).to_string();
     if clean.is_empty() { "node-1".into() } else { clean }
 }

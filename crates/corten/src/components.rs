@@ -27,7 +27,13 @@ pub const CONTROLLERS: Spec = Spec {
         ("cluster-cidr", "Range of pods' addresses, cut into one block a node."),
         ("kubeconfig", "How the API server is reached."),
         ("root-ca-file", "Authority published in every namespace; default: the kubeconfig's."),
-        ELECTION[0], ELECTION[1], ELECTION[2], ELECTION[3], ELECTION[4], ELECTION[5], ELECTION[6],
+        ELECTION[0],
+        ELECTION[1],
+        ELECTION[2],
+        ELECTION[3],
+        ELECTION[4],
+        ELECTION[5],
+        ELECTION[6],
     ],
     own: &[],
 };
@@ -36,7 +42,16 @@ pub const CONTROLLERS: Spec = Spec {
 pub const SCHEDULER: Spec = Spec {
     component: "scheduler",
     table: include_str!("../../../facts/flags/kube-scheduler.tsv"),
-    acting: &[("kubeconfig", "How the API server is reached."), ELECTION[0], ELECTION[1], ELECTION[2], ELECTION[3], ELECTION[4], ELECTION[5], ELECTION[6]],
+    acting: &[
+        ("kubeconfig", "How the API server is reached."),
+        ELECTION[0],
+        ELECTION[1],
+        ELECTION[2],
+        ELECTION[3],
+        ELECTION[4],
+        ELECTION[5],
+        ELECTION[6],
+    ],
     own: &[],
 };
 
@@ -49,7 +64,10 @@ pub const PROXY: Spec = Spec {
         ("hostname-override", "Name of this node; default: the machine's."),
         ("kubeconfig", "How the API server is reached."),
     ],
-    own: &[("cluster-id", "Eight hexadecimal digits that stand in the names of rules."), ("service-cluster-ip-range", "Range of services' addresses.")],
+    own: &[
+        ("cluster-id", "Eight hexadecimal digits that stand in the names of rules."),
+        ("service-cluster-ip-range", "Range of services' addresses."),
+    ],
 };
 
 /// The kubelet's flags.
@@ -93,12 +111,21 @@ fn connect(env: &Env, flags: &Flags, agent: &str) -> Result<(Config, Client), St
 fn duration(flags: &Flags, name: &str, default: u64) -> Result<Duration, String> {
     match flags.get(name) {
         None => Ok(Duration::from_secs(default)),
-        Some(text) => api::time::parse_duration(text).and_then(|n| u64::try_from(n).ok()).map(Duration::from_nanos).ok_or_else(|| format!("flag --{name}: {text:?} is no duration such as 15s")),
+        Some(text) => api::time::parse_duration(text)
+            .and_then(|n| u64::try_from(n).ok())
+            .map(Duration::from_nanos)
+            .ok_or_else(|| format!("flag --{name}: {text:?} is no duration such as 15s")),
     }
 }
 
 /// Runs `act` while this process leads; ends when it no longer does.
-async fn lead(env: &Env, client: &Client, flags: &Flags, name: &str, act: impl FnOnce(&Env) -> Result<(), String>) -> Result<(), String> {
+async fn lead(
+    env: &Env,
+    client: &Client,
+    flags: &Flags,
+    name: &str,
+    act: impl FnOnce(&Env) -> Result<(), String>,
+) -> Result<(), String> {
     if flags.get("leader-elect-resource-lock").is_some_and(|l| l != "leases") {
         return Err("flag --leader-elect-resource-lock: only \"leases\" is supported".into());
     }
@@ -144,7 +171,8 @@ pub async fn controller_manager(flags: Flags) -> Result<(), String> {
     let acting = client.clone();
     lead(&env, &client, &flags, "kube-controller-manager", move |env| {
         let clients: controllers::Clients = Arc::new(move |_| acting.clone());
-        controllers::run(env, clients, controllers::Options { root_ca, pod_range, ..controllers::Options::default() }).map(drop)
+        controllers::run(env, clients, controllers::Options { root_ca, pod_range, ..controllers::Options::default() })
+            .map(drop)
     })
     .await
 }
@@ -169,7 +197,10 @@ fn node_name(flags: &Flags) -> String {
 pub async fn proxy(flags: Flags) -> Result<(), String> {
     let env = Env::system("proxy");
     let (_, client) = connect(&env, &flags, "kube-proxy")?;
-    let block = |flag: &str, default: &str| Cidr::parse(flags.get(flag).unwrap_or(default)).ok_or_else(|| format!("flag --{flag}: no range such as {default}"));
+    let block = |flag: &str, default: &str| {
+        Cidr::parse(flags.get(flag).unwrap_or(default))
+            .ok_or_else(|| format!("flag --{flag}: no range such as {default}"))
+    };
     let options = network::proxy::Options {
         cluster_id: flags.get("cluster-id").unwrap_or("00000000").into(),
         node: node_name(&flags),

@@ -39,11 +39,19 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
     progress("certificates");
     let server = control_plane(&env, &cluster, &options, &authority, now).await?;
     progress("API server");
-    let admin = authority.kept(&pki_dir, "admin", || authority.client("kubernetes-admin", &["system:masters"], now), "admin")?;
+    let admin = authority.kept(
+        &pki_dir,
+        "admin",
+        || authority.client("kubernetes-admin", &["system:masters"], now),
+        "admin",
+    )?;
     let kubeconfig = kubeconfig(&format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port), &authority.cert, &admin);
     paths::write(&options.kubeconfig, kubeconfig.as_bytes(), true)?;
-    let local = |user: &str, groups: Vec<String>| Local::new(server.clone(), User { name: user.into(), groups, ..User::default() });
-    crate::roles::ensure(&Client::new(Arc::new(local("system:apiserver", vec!["system:masters".into()])), "corten")).await?;
+    let local = |user: &str, groups: Vec<String>| {
+        Local::new(server.clone(), User { name: user.into(), groups, ..User::default() })
+    };
+    crate::roles::ensure(&Client::new(Arc::new(local("system:apiserver", vec!["system:masters".into()])), "corten"))
+        .await?;
     controllers(&env, &server, &cluster, &authority)?;
     progress("controllers and scheduler");
     let node_server = server.clone();
@@ -68,7 +76,10 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
         children.push(extra_node(&cluster, &options, &authority, n, now)?);
     }
     wait_ready(&server, options.nodes as usize, now).await;
-    progress(&format!("{} ready", if options.nodes == 1 { "node".to_string() } else { format!("{} nodes", options.nodes) }));
+    progress(&format!(
+        "{} ready",
+        if options.nodes == 1 { "node".to_string() } else { format!("{} nodes", options.nodes) }
+    ));
     progress("ready");
     crate::cli::until_signal().await;
     tracing::info!("ending: pods keep running, `corten up` takes them over again");
@@ -87,17 +98,42 @@ fn serving(authority: &pki::Authority, dir: &Path, name: &str, address: IpAddr, 
     let names = [name.to_string(), "localhost".into()];
     let addresses = [address, IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let stamp = format!("{names:?} {addresses:?}");
-    authority.kept(dir, &format!("kubelet-{name}"), || authority.server(&format!("system:node:{name}"), &names, &addresses, now), &stamp)
+    authority.kept(
+        dir,
+        &format!("kubelet-{name}"),
+        || authority.server(&format!("system:node:{name}"), &names, &addresses, now),
+        &stamp,
+    )
 }
 
-async fn control_plane(env: &Env, cluster: &Cluster, options: &Options, authority: &pki::Authority, now: i64) -> Result<Arc<Server>, String> {
+async fn control_plane(
+    env: &Env,
+    cluster: &Cluster,
+    options: &Options,
+    authority: &pki::Authority,
+    now: i64,
+) -> Result<Arc<Server>, String> {
     let dir = options.paths.pki();
-    let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"].map(String::from);
+    let names = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
+    .map(String::from);
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), cluster.address, IpAddr::V4(cluster.service_address(1))];
     let stamp = format!("{names:?} {addresses:?}");
-    let pair = authority.kept(&dir, "apiserver", || authority.server("kube-apiserver", &names, &addresses, now), &stamp)?;
-    let kubelet = authority.kept(&dir, "apiserver-kubelet-client", || authority.client("kube-apiserver-kubelet-client", &["system:masters"], now), "kubelet-client")?;
-    let store = server::open_log(env, &options.paths.store(), &options.key_dir.join(format!("{}.key", cluster.id))).await?;
+    let pair =
+        authority.kept(&dir, "apiserver", || authority.server("kube-apiserver", &names, &addresses, now), &stamp)?;
+    let kubelet = authority.kept(
+        &dir,
+        "apiserver-kubelet-client",
+        || authority.client("kube-apiserver-kubelet-client", &["system:masters"], now),
+        "kubelet-client",
+    )?;
+    let store =
+        server::open_log(env, &options.paths.store(), &options.key_dir.join(format!("{}.key", cluster.id))).await?;
     let public = ["/healthz", "/livez", "/readyz", "/version"].map(String::from).to_vec();
     server::start(
         env,
@@ -112,7 +148,12 @@ async fn control_plane(env: &Env, cluster: &Cluster, options: &Options, authorit
                 service_account_admission: true,
                 event_ttl_seconds: 3600,
             },
-            config: ServerConfig { anonymous: true, anonymous_paths: Some(public), kubelet: Some(pki::client_config(&authority.cert, &kubelet)?), ..ServerConfig::default() },
+            config: ServerConfig {
+                anonymous: true,
+                anonymous_paths: Some(public),
+                kubelet: Some(pki::client_config(&authority.cert, &kubelet)?),
+                ..ServerConfig::default()
+            },
             signer: pki::signer(&dir.join("sa.key"))?,
             listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), cluster.port)],
             tls: pki::server_config(&pair, Some(&authority.cert))?,
@@ -126,14 +167,26 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     let clients: controllers::Clients = Arc::new(move |name: &str| {
         let user = match name {
             "controller-manager" => User { name: "system:kube-controller-manager".into(), ..User::default() },
-            _ => User { name: format!("system:serviceaccount:kube-system:{name}"), groups: vec!["system:serviceaccounts".into(), "system:serviceaccounts:kube-system".into()], ..User::default() },
+            _ => User {
+                name: format!("system:serviceaccount:kube-system:{name}"),
+                groups: vec!["system:serviceaccounts".into(), "system:serviceaccounts:kube-system".into()],
+                ..User::default()
+            },
         };
         Client::new(Arc::new(Local::new(local.clone(), user)), "kube-controller-manager")
     });
-    let options = controllers::Options { root_ca: authority.cert.clone(), pod_range: cluster.pod_range.clone(), ..controllers::Options::default() };
+    let options = controllers::Options {
+        root_ca: authority.cert.clone(),
+        pod_range: cluster.pod_range.clone(),
+        ..controllers::Options::default()
+    };
     controllers::run(env, clients, options).map(drop)?;
     let user = User { name: "system:kube-scheduler".into(), ..User::default() };
-    scheduler::run(env, &Client::new(Arc::new(Local::new(server.clone(), user)), "kube-scheduler"), scheduler::Options::default());
+    scheduler::run(
+        env,
+        &Client::new(Arc::new(Local::new(server.clone(), user)), "kube-scheduler"),
+        scheduler::Options::default(),
+    );
     let user = User { name: "system:corten:dns".into(), ..User::default() };
     let publisher = Client::new(Arc::new(Local::new(server.clone(), user)), "corten-dns");
     env.spawn("dns publisher", dns::publish(env.clone(), publisher, IpAddr::V4(cluster.service_address(10))));
@@ -146,22 +199,37 @@ pub fn kubeconfig(server: &str, ca: &str, pair: &pki::Pair) -> String {
     let b64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     format!(
         "apiVersion: v1\nkind: Config\nclusters:\n- name: corten\n  cluster:\n    server: {server}\n    certificate-authority-data: {}\nusers:\n- name: corten\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\ncontexts:\n- name: corten\n  context:\n    cluster: corten\n    user: corten\ncurrent-context: corten\n",
-        b64(ca), b64(&pair.cert), b64(&pair.key)
+        b64(ca),
+        b64(&pair.cert),
+        b64(&pair.key)
     )
 }
 
 /// The bridge that leads from this machine to its nodes in namespaces; its address is the first node's.
 fn network_of_nodes(cluster: &Cluster) -> Result<(), String> {
-    network::hosts::bridge(&cluster.id, cluster.node_address(1), 24).map_err(|e| format!("make the network between nodes: {e}"))
+    network::hosts::bridge(&cluster.id, cluster.node_address(1), 24)
+        .map_err(|e| format!("make the network between nodes: {e}"))
 }
 
-fn extra_node(cluster: &Cluster, options: &Options, authority: &pki::Authority, n: u8, now: i64) -> Result<node::Child, String> {
+fn extra_node(
+    cluster: &Cluster,
+    options: &Options,
+    authority: &pki::Authority,
+    n: u8,
+    now: i64,
+) -> Result<node::Child, String> {
     let name = format!("{}-{n}", cluster.node);
     let address = cluster.node_address(n);
     let netns = cluster.run_dir().join("hosts").join(&name);
-    network::hosts::host(&cluster.id, n, &netns, address, 24, cluster.node_address(1)).map_err(|e| format!("make the network namespace of {name}: {e}"))?;
+    network::hosts::host(&cluster.id, n, &netns, address, 24, cluster.node_address(1))
+        .map_err(|e| format!("make the network namespace of {name}: {e}"))?;
     let dir = options.paths.pki();
-    let pair = authority.kept(&dir, &format!("node-{name}"), || authority.client(&format!("system:node:{name}"), &["system:nodes"], now), &name)?;
+    let pair = authority.kept(
+        &dir,
+        &format!("node-{name}"),
+        || authority.client(&format!("system:node:{name}"), &["system:nodes"], now),
+        &name,
+    )?;
     let node_dir = options.paths.node(&name);
     let config = kubeconfig(&format!("https://{}:{}", cluster.address, cluster.port), &authority.cert, &pair);
     let kubeconfig = node_dir.join("kubeconfig");
@@ -178,10 +246,20 @@ async fn wait_ready(server: &Arc<Server>, nodes: usize, start: i64) {
         let lease = registry.find("coordination.k8s.io", "leases", "kube-node-lease", name).unwrap_or_default();
         lease.at(f::spec).at(f::renewTime).as_str().and_then(api::time::parse_seconds).is_some_and(|t| t >= start)
     };
-    let ready = |n: &api::Value| n.at(f::status).at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True");
+    let ready = |n: &api::Value| {
+        n.at(f::status)
+            .at(f::conditions)
+            .items()
+            .iter()
+            .any(|c| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True")
+    };
     let mut progress = registry.progress();
     loop {
-        let count = registry.all("", "nodes", "").iter().filter(|n| ready(n) && alive(n.at(f::metadata).at(f::name).str())).count();
+        let count = registry
+            .all("", "nodes", "")
+            .iter()
+            .filter(|n| ready(n) && alive(n.at(f::metadata).at(f::name).str()))
+            .count();
         if count >= nodes || progress.changed().await.is_err() {
             return;
         }

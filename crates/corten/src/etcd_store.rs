@@ -16,7 +16,10 @@ pub async fn open(env: &Env, flags: &Flags, servers: &str, key_file: &Path) -> R
         _ => return Err("flags --etcd-certfile and --etcd-keyfile are needed together".into()),
     };
     let prefix = flags.get("etcd-prefix").unwrap_or("/registry");
-    let root = prefix.trim_end_matches('/').strip_suffix("/registry").ok_or_else(|| format!("flag --etcd-prefix: {prefix:?} does not end with /registry"))?;
+    let root = prefix
+        .trim_end_matches('/')
+        .strip_suffix("/registry")
+        .ok_or_else(|| format!("flag --etcd-prefix: {prefix:?} does not end with /registry"))?;
     if let Some(dir) = key_file.parent() {
         std::fs::create_dir_all(dir).map_err(|e| format!("make {}: {e}", dir.display()))?;
     }

@@ -43,10 +43,18 @@ impl Spec {
     /// What `--help` says.
     pub fn help(&self) -> String {
         let known = self.known();
-        let mut out = format!("Runs {} alone, with upstream's flags.\n\nUsage: corten {} [flags]\n\nFlags that act:\n", self.component, self.component);
+        let mut out = format!(
+            "Runs {} alone, with upstream's flags.\n\nUsage: corten {} [flags]\n\nFlags that act:\n",
+            self.component, self.component
+        );
         for (name, what) in self.acting.iter().chain(self.own) {
             let kind = known.get(name).map_or("string", |k| k.kind);
-            let default = known.get(name).map(|k| k.default).filter(|d| !d.is_empty()).map(|d| format!(" (default {d})")).unwrap_or_default();
+            let default = known
+                .get(name)
+                .map(|k| k.default)
+                .filter(|d| !d.is_empty())
+                .map(|d| format!(" (default {d})"))
+                .unwrap_or_default();
             let _ = writeln!(out, "  --{name} {kind}\n        {what}{default}");
         }
         out.push_str("\nAny other flag of upstream's is accepted with its default value only.\n");
@@ -97,7 +105,11 @@ impl Spec {
             }
             flags.given.entry(name).or_default().push(value);
         }
-        if wrong.is_empty() { Ok(flags) } else { Err(format!("{}\nSee `corten {} --help`.", wrong.join("\n"), self.component)) }
+        if wrong.is_empty() {
+            Ok(flags)
+        } else {
+            Err(format!("{}\nSee `corten {} --help`.", wrong.join("\n"), self.component))
+        }
     }
 }
 
@@ -114,7 +126,15 @@ impl Flags {
 
     /// All values, comma-separated lists taken apart.
     pub fn list(&self, name: &str) -> Vec<String> {
-        self.given.get(name).into_iter().flatten().flat_map(|v| v.split(',')).map(str::trim).filter(|v| !v.is_empty()).map(String::from).collect()
+        self.given
+            .get(name)
+            .into_iter()
+            .flatten()
+            .flat_map(|v| v.split(','))
+            .map(str::trim)
+            .filter(|v| !v.is_empty())
+            .map(String::from)
+            .collect()
     }
 
     /// A value of a type, or its default.

@@ -9,9 +9,11 @@ use std::path::Path;
 /// Loads an archive into every node.
 pub fn load(place: &Place, file: &Path, name: Option<&str>) -> Result<(), String> {
     let paths = Paths::new(&place.data_dir);
-    let cluster = Cluster::load(&paths)?.ok_or_else(|| format!("there is no cluster in {}: `corten up` makes one", place.data_dir.display()))?;
+    let cluster = Cluster::load(&paths)?
+        .ok_or_else(|| format!("there is no cluster in {}: `corten up` makes one", place.data_dir.display()))?;
     let path = file.canonicalize().map_err(|e| format!("{}: {e}", file.display()))?;
-    let nodes = std::fs::read_dir(paths.data.join("nodes")).map_err(|e| format!("read {}/nodes: {e}", paths.data.display()))?;
+    let nodes =
+        std::fs::read_dir(paths.data.join("nodes")).map_err(|e| format!("read {}/nodes: {e}", paths.data.display()))?;
     let mut nodes: Vec<String> = nodes.flatten().map(|n| n.file_name().to_string_lossy().into_owned()).collect();
     nodes.sort();
     for node in nodes {

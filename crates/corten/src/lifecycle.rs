@@ -60,13 +60,21 @@ fn preflight() -> Result<(), String> {
     let mut missing = Vec::new();
     // SAFETY: geteuid takes nothing and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
-        return Err("corten makes namespaces, mounts and network rules, for which it must be root: run it with sudo".into());
+        return Err(
+            "corten makes namespaces, mounts and network rules, for which it must be root: run it with sudo".into()
+        );
     }
     let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let has = |fs: &str| filesystems.lines().any(|l| l.split_whitespace().last() == Some(fs));
-    for (fs, module, why) in [("overlay", "overlay", "images cannot be layered"), ("cgroup", "", "resources cannot be limited")] {
+    for (fs, module, why) in
+        [("overlay", "overlay", "images cannot be layered"), ("cgroup", "", "resources cannot be limited")]
+    {
         if !has(fs) && !(fs == "cgroup" && has("cgroup2")) {
-            let remedy = if module.is_empty() { "boot a kernel with cgroups".to_string() } else { format!("run `modprobe {module}`, or boot a kernel that has it") };
+            let remedy = if module.is_empty() {
+                "boot a kernel with cgroups".to_string()
+            } else {
+                format!("run `modprobe {module}`, or boot a kernel that has it")
+            };
             missing.push(format!("the kernel has no {fs}: {why}; {remedy}"));
         }
     }
@@ -110,7 +118,13 @@ fn foreground(o: &Up, paths: Paths, kubeconfig: PathBuf) -> Result<(), String> {
         None => Cluster::create(&paths, o.port)?,
     };
     paths::write(&paths.data.join("corten.pid"), std::process::id().to_string().as_bytes(), false)?;
-    let options = Options { paths, nodes: o.nodes, kubeconfig: kubeconfig.clone(), key_dir: o.key_dir.clone(), runtime_endpoint: o.container_runtime_endpoint.clone() };
+    let options = Options {
+        paths,
+        nodes: o.nodes,
+        kubeconfig: kubeconfig.clone(),
+        key_dir: o.key_dir.clone(),
+        runtime_endpoint: o.container_runtime_endpoint.clone(),
+    };
     let started = Instant::now();
     let pipe = o.progress_fd.map(|fd| {
         use std::os::fd::FromRawFd as _;
@@ -138,12 +152,26 @@ fn foreground(o: &Up, paths: Paths, kubeconfig: PathBuf) -> Result<(), String> {
 /// Starts the process in the background and shows how it gets on.
 fn background(o: &Up, paths: &Paths, kubeconfig: &Path) -> Result<(), String> {
     let log_path = paths.data.join("corten.log");
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(|e| format!("open {}: {e}", log_path.display()))?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .map_err(|e| format!("open {}: {e}", log_path.display()))?;
     let (reader, writer) = std::io::pipe().map_err(|e| format!("make a pipe: {e}"))?;
     use std::os::fd::AsRawFd as _;
     let fd = writer.as_raw_fd();
     let mut command = Command::new("/proc/self/exe");
-    command.arg("up").arg("--foreground").arg("--data-dir").arg(&paths.data).arg("--kubeconfig").arg(kubeconfig).arg("--nodes").arg(o.nodes.to_string()).arg("--key-dir").arg(&o.key_dir);
+    command
+        .arg("up")
+        .arg("--foreground")
+        .arg("--data-dir")
+        .arg(&paths.data)
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .arg("--nodes")
+        .arg(o.nodes.to_string())
+        .arg("--key-dir")
+        .arg(&o.key_dir);
     if let Some(p) = o.port {
         command.arg("--port").arg(p.to_string());
     }
@@ -176,22 +204,32 @@ fn background(o: &Up, paths: &Paths, kubeconfig: &Path) -> Result<(), String> {
         let text = std::fs::read_to_string(&log_path).unwrap_or_default();
         let last: Vec<&str> = text.lines().rev().take(5).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
-        return Err(format!("the cluster did not start; its log ({}) ends with:\n{}", log_path.display(), last.join("\n")));
+        return Err(format!(
+            "the cluster did not start; its log ({}) ends with:\n{}",
+            log_path.display(),
+            last.join("\n")
+        ));
     }
-    println!("\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  corten kubectl get nodes\n  corten kubectl create deployment hello --image=IMAGE", kubeconfig.display());
+    println!(
+        "\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  corten kubectl get nodes\n  corten kubectl create deployment hello --image=IMAGE",
+        kubeconfig.display()
+    );
     Ok(())
 }
 
 /// `corten down`: ends the process; pods keep running until `reset`, and `up` takes them over.
 pub fn down(place: &Place) -> Result<(), String> {
-    let data = place.data_dir.canonicalize().map_err(|_| format!("there is no cluster in {}", place.data_dir.display()))?;
+    let data =
+        place.data_dir.canonicalize().map_err(|_| format!("there is no cluster in {}", place.data_dir.display()))?;
     let paths = Paths::new(&data);
     let Some(pid) = running(&paths) else {
         println!("The cluster in {} is not running.", data.display());
         return Ok(());
     };
     stop(&paths, pid)?;
-    println!("The cluster's process has ended. Its pods keep running: `corten up` takes them over, `corten reset --yes` removes them.");
+    println!(
+        "The cluster's process has ended. Its pods keep running: `corten up` takes them over, `corten reset --yes` removes them."
+    );
     Ok(())
 }
 
@@ -212,11 +250,16 @@ fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
 /// `corten status`.
 pub fn status(place: &Place) -> Result<(), String> {
     let paths = Paths::new(&place.data_dir);
-    let Some(cluster) = Cluster::load(&paths)? else { return Err(format!("there is no cluster in {}: `corten up` makes one", place.data_dir.display())) };
+    let Some(cluster) = Cluster::load(&paths)? else {
+        return Err(format!("there is no cluster in {}: `corten up` makes one", place.data_dir.display()));
+    };
     let data = place.data_dir.canonicalize().unwrap_or_else(|_| place.data_dir.clone());
     let pid = running(&Paths::new(&data));
     println!("cluster   {} in {}", cluster.id, data.display());
-    println!("process   {}", pid.map_or("not running: start it with `corten up`".into(), |p| format!("running, pid {p}")));
+    println!(
+        "process   {}",
+        pid.map_or("not running: start it with `corten up`".into(), |p| format!("running, pid {p}"))
+    );
     println!("ranges    pods {}, services {}", cluster.pod_range, cluster.service_range);
     println!("server    https://127.0.0.1:{}", cluster.port);
     let kubeconfig = kubeconfig(&data, &place.kubeconfig);
@@ -231,9 +274,18 @@ pub fn status(place: &Place) -> Result<(), String> {
         let client = client::Client::new(Arc::new(https), "corten-status");
         let mut out = String::new();
         for (resource, what) in [(&client::resources::NODES, "nodes"), (&client::resources::PODS, "pods")] {
-            let page = client.transport().list(client::ListRequest::all(resource.clone())).await.map_err(|e| e.to_string())?;
-            let items: Vec<serde_json::Value> = page.items.iter().filter_map(|i| serde_json::from_slice(i).ok()).collect();
-            let ready = items.iter().filter(|i| i["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))).count();
+            let page =
+                client.transport().list(client::ListRequest::all(resource.clone())).await.map_err(|e| e.to_string())?;
+            let items: Vec<serde_json::Value> =
+                page.items.iter().filter_map(|i| serde_json::from_slice(i).ok()).collect();
+            let ready = items
+                .iter()
+                .filter(|i| {
+                    i["status"]["conditions"]
+                        .as_array()
+                        .is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+                })
+                .count();
             out.push_str(&format!("{what:<9} {} of {} ready\n", ready, items.len()));
         }
         Ok(out)
@@ -253,7 +305,11 @@ pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
         return Ok(());
     };
     if !yes {
-        return Err(format!("this removes the cluster {} with all its objects, pods and volumes in {}: say --yes if you mean it", cluster.id, place.data_dir.display()));
+        return Err(format!(
+            "this removes the cluster {} with all its objects, pods and volumes in {}: say --yes if you mean it",
+            cluster.id,
+            place.data_dir.display()
+        ));
     }
     let data = place.data_dir.canonicalize().map_err(|e| format!("find {}: {e}", place.data_dir.display()))?;
     let canonical = Paths::new(&data);
@@ -269,12 +325,18 @@ pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
     note("containers", runtime::reset(&cluster.id, &cluster.run_dir()).map_err(|e| e.to_string()));
     note("pod volumes", unmount_below(&data));
     note("network", network::reset(&cluster.id, &paths.node(&cluster.node).join("network")).map_err(|e| e.to_string()));
-    note("nodes' networks", network::hosts::reset(&cluster.id, &cluster.run_dir().join("hosts")).map_err(|e| e.to_string()));
+    note(
+        "nodes' networks",
+        network::hosts::reset(&cluster.id, &cluster.run_dir().join("hosts")).map_err(|e| e.to_string()),
+    );
     note("run directory", remove_all(&cluster.run_dir()));
-    note("encryption key", match std::fs::remove_file(key_dir.join(format!("{}.key", cluster.id))) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
-        _ => Ok(()),
-    });
+    note(
+        "encryption key",
+        match std::fs::remove_file(key_dir.join(format!("{}.key", cluster.id))) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
+            _ => Ok(()),
+        },
+    );
     if wrong.is_empty() {
         // Last, so that a reset that failed can be tried again.
         wrong.extend(remove_contents(&data).err());
@@ -290,7 +352,12 @@ pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
 /// Detaches every mount below a directory.
 fn unmount_below(dir: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| e.to_string())?;
-    let mut points: Vec<String> = text.lines().filter_map(|l| l.split(' ').nth(4)).map(|p| p.replace("\\040", " ")).filter(|p| Path::new(p).starts_with(dir) && Path::new(p) != dir).collect();
+    let mut points: Vec<String> = text
+        .lines()
+        .filter_map(|l| l.split(' ').nth(4))
+        .map(|p| p.replace("\\040", " "))
+        .filter(|p| Path::new(p).starts_with(dir) && Path::new(p) != dir)
+        .collect();
     points.sort_by_key(|p| std::cmp::Reverse(p.len()));
     for p in points {
         rustix::mount::unmount(&p, rustix::mount::UnmountFlags::DETACH).map_err(|e| format!("unmount {p}: {e}"))?;

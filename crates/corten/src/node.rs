@@ -57,7 +57,13 @@ impl Cni for Network {
                 _ => None,
             },
         });
-        let attach = network::cni::Attach { sandbox: request.container_id.clone(), pod_uid: request.pod_uid.clone(), netns, ifname: request.interface.clone(), ports: ports.collect() };
+        let attach = network::cni::Attach {
+            sandbox: request.container_id.clone(),
+            pod_uid: request.pod_uid.clone(),
+            netns,
+            ifname: request.interface.clone(),
+            ports: ports.collect(),
+        };
         let attached = plugin.add(attach).await.map_err(|e| e.to_string())?;
         Ok(CniResult { ips: vec![attached.address.into()] })
     }
@@ -87,8 +93,13 @@ pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started,
     let cri: Arc<dyn wire::Cri> = match &o.runtime_endpoint {
         Some(endpoint) => connect_runtime(env, endpoint)?,
         None => {
-            let config = runtime::RuntimeConfig { run: o.cluster.run_dir().join(&o.name), ..runtime::RuntimeConfig::new(&o.cluster.id, &o.name, o.dir.join("runtime")) };
-            let runtime = runtime::Runtime::open(config, network.clone()).await.map_err(|e| format!("open the container runtime: {e}"))?;
+            let config = runtime::RuntimeConfig {
+                run: o.cluster.run_dir().join(&o.name),
+                ..runtime::RuntimeConfig::new(&o.cluster.id, &o.name, o.dir.join("runtime"))
+            };
+            let runtime = runtime::Runtime::open(config, network.clone())
+                .await
+                .map_err(|e| format!("open the container runtime: {e}"))?;
             let control = crate::control::serve(crate::control::socket(&o.cluster.run_dir(), &o.name), runtime.clone());
             env.spawn("control socket", async move {
                 if let Err(e) = control.await {
@@ -113,7 +124,8 @@ pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started,
 
 /// A runtime behind a socket.
 pub fn connect_runtime(env: &Env, endpoint: &str) -> Result<Arc<dyn wire::Cri>, String> {
-    let cri = kubelet::remote::Remote::new(env, endpoint).map_err(|e| format!("container runtime at {endpoint}: {e}"))?;
+    let cri =
+        kubelet::remote::Remote::new(env, endpoint).map_err(|e| format!("container runtime at {endpoint}: {e}"))?;
     Ok(Arc::new(cri))
 }
 
@@ -134,8 +146,17 @@ fn kubelet_config(o: &NodeOptions) -> kubelet::KubeletConfig {
 
 /// The node's networking: each part waits for what it needs.
 fn services(env: &Env, client: &Client, o: &NodeOptions, network: Arc<Network>) {
-    let (Some(cluster_block), Some(service_block)) = (Cidr::parse(&o.cluster.pod_range), Cidr::parse(&o.cluster.service_range)) else { return };
-    let proxy = network::proxy::Options { cluster_id: o.cluster.id.clone(), node: o.name.clone(), cluster_block, service_block };
+    let (Some(cluster_block), Some(service_block)) =
+        (Cidr::parse(&o.cluster.pod_range), Cidr::parse(&o.cluster.service_range))
+    else {
+        return;
+    };
+    let proxy = network::proxy::Options {
+        cluster_id: o.cluster.id.clone(),
+        node: o.name.clone(),
+        cluster_block,
+        service_block,
+    };
     let (e, c) = (env.clone(), client.clone());
     env.spawn("service proxy", async move {
         if let Err(error) = network::proxy::run(e, c, proxy, || tracing::info!("service rules are in place")).await {
@@ -146,7 +167,13 @@ fn services(env: &Env, client: &Client, o: &NodeOptions, network: Arc<Network>) 
     env.spawn("pod network", async move {
         let (node_block, address) = network::overlay::identity(&e, &c, &name).await;
         let mtu = network::overlay::pod_mtu(address).unwrap_or(1450);
-        let config = network::cni::Config { cluster_id: cluster.id.clone(), node_block, cluster_block, dir: dir.join("network"), mtu };
+        let config = network::cni::Config {
+            cluster_id: cluster.id.clone(),
+            node_block,
+            cluster_block,
+            dir: dir.join("network"),
+            mtu,
+        };
         match network::cni::Plugin::new(config) {
             Ok(plugin) => {
                 let keep = plugin.clone().keep();
@@ -171,7 +198,14 @@ fn services(env: &Env, client: &Client, o: &NodeOptions, network: Arc<Network>) 
             };
             e.spawn("dns", dns::run(e.clone(), c.clone(), dns, || tracing::info!("cluster DNS answers")));
         }
-        let overlay = network::overlay::Options { cluster_id: cluster.id.clone(), node: name, node_block, service_block, address, port: cluster.overlay_port };
+        let overlay = network::overlay::Options {
+            cluster_id: cluster.id.clone(),
+            node: name,
+            node_block,
+            service_block,
+            address,
+            port: cluster.overlay_port,
+        };
         if let Err(error) = network::overlay::run(e, c, overlay, || tracing::info!("the overlay is up")).await {
             tracing::error!(%error, "the overlay ended");
         }
@@ -190,10 +224,25 @@ impl Child {
         if let Some(parent) = log.parent() {
             std::fs::create_dir_all(parent).map_err(|e| format!("make {}: {e}", parent.display()))?;
         }
-        let out = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(|e| format!("open {}: {e}", log.display()))?;
+        let out = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(|e| format!("open {}: {e}", log.display()))?;
         let err = out.try_clone().map_err(|e| format!("open {}: {e}", log.display()))?;
         let mut command = std::process::Command::new("/proc/self/exe");
-        command.arg("node").arg("--data-dir").arg(&paths.data).arg("--name").arg(name).arg("--number").arg(n.to_string()).arg("--netns").arg(netns).arg("--kubeconfig").arg(kubeconfig);
+        command
+            .arg("node")
+            .arg("--data-dir")
+            .arg(&paths.data)
+            .arg("--name")
+            .arg(name)
+            .arg("--number")
+            .arg(n.to_string())
+            .arg("--netns")
+            .arg(netns)
+            .arg("--kubeconfig")
+            .arg(kubeconfig);
         command.stdin(std::process::Stdio::null()).stdout(out).stderr(err);
         let process = command.spawn().map_err(|e| format!("start {name}: {e}"))?;
         Ok(Child { process })
@@ -225,15 +274,21 @@ impl Join {
     /// Enters the namespace. Must be called before any thread is started.
     pub fn enter(&self) -> Result<(), String> {
         let file = std::fs::File::open(&self.netns).map_err(|e| format!("open {}: {e}", self.netns.display()))?;
-        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(rustix::thread::LinkNameSpaceType::Network)).map_err(|e| format!("enter {}: {e}", self.netns.display()))?;
+        rustix::thread::move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(&file),
+            Some(rustix::thread::LinkNameSpaceType::Network),
+        )
+        .map_err(|e| format!("enter {}: {e}", self.netns.display()))?;
         // A node without its cluster is of no use: it ends with the process that started it.
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).map_err(|e| format!("tie to the parent process: {e}"))
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+            .map_err(|e| format!("tie to the parent process: {e}"))
     }
 
     /// Runs the node.
     pub async fn run(self) -> Result<(), String> {
         let env = Env::system(&self.name);
-        let cluster = Cluster::load(&self.paths)?.ok_or_else(|| format!("there is no cluster in {}", self.paths.data.display()))?;
+        let cluster = Cluster::load(&self.paths)?
+            .ok_or_else(|| format!("there is no cluster in {}", self.paths.data.display()))?;
         let config = client::Config::load(&self.kubeconfig, None).map_err(|e| e.to_string())?;
         let client = Client::new(Arc::new(client::Https::new(&env, config).map_err(|e| e.to_string())?), "kubelet");
         let dir = self.paths.pki();

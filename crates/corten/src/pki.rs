@@ -1,7 +1,10 @@
 //! Certificates: the cluster's own authority, and what it signs. Keys are ECDSA P-256 and stay in files of mode 0600.
 
 use crate::paths;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::IpAddr;
@@ -46,7 +49,8 @@ impl Authority {
             let mut params = CertificateParams::default();
             params.distinguished_name.push(DnType::CommonName, "corten-ca");
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+            params.key_usages =
+                vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
             validity(&mut params, now, 10);
             let cert = params.self_signed(&key).map_err(|e| format!("make the authority: {e}"))?;
             paths::write(&cert_path, cert.pem().as_bytes(), false)?;
@@ -68,7 +72,15 @@ impl Authority {
         self.sign(name, &[], names, addresses, Usage::ServerAuth, now)
     }
 
-    fn sign(&self, name: &str, groups: &[&str], names: &[String], addresses: &[IpAddr], usage: Usage, now: i64) -> Result<Pair, String> {
+    fn sign(
+        &self,
+        name: &str,
+        groups: &[&str],
+        names: &[String],
+        addresses: &[IpAddr],
+        usage: Usage,
+        now: i64,
+    ) -> Result<Pair, String> {
         let fail = |e: rcgen::Error| format!("make the certificate of {name}: {e}");
         let key = KeyPair::generate().map_err(fail)?;
         let mut params = CertificateParams::new(names.to_vec()).map_err(fail)?;
@@ -85,8 +97,15 @@ impl Authority {
     }
 
     /// A pair kept in files, made again when its names change or its end is near.
-    pub fn kept(&self, dir: &Path, file: &str, make: impl FnOnce() -> Result<Pair, String>, names: &str) -> Result<Pair, String> {
-        let (cert, key, stamp) = (dir.join(format!("{file}.crt")), dir.join(format!("{file}.key")), dir.join(format!("{file}.names")));
+    pub fn kept(
+        &self,
+        dir: &Path,
+        file: &str,
+        make: impl FnOnce() -> Result<Pair, String>,
+        names: &str,
+    ) -> Result<Pair, String> {
+        let (cert, key, stamp) =
+            (dir.join(format!("{file}.crt")), dir.join(format!("{file}.key")), dir.join(format!("{file}.names")));
         if key.exists() && paths::read(&stamp).is_ok_and(|s| s == names) {
             return Ok(Pair { cert: paths::read(&cert)?, key: paths::read(&key)? });
         }
@@ -100,7 +119,9 @@ impl Authority {
 
 /// Certificates in PEM.
 pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|e| format!("no certificate: {e:?}"))
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|e| format!("no certificate: {e:?}"))
 }
 
 /// A key in PEM.
@@ -122,10 +143,15 @@ fn roots(pem: &str) -> Result<Arc<rustls::RootCertStore>, String> {
 
 /// A server's TLS: client certificates are asked for and checked against `client_ca`, but not demanded.
 pub fn server_config(pair: &Pair, client_ca: Option<&str>) -> Result<Arc<rustls::ServerConfig>, String> {
-    let builder = rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
+    let builder = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?;
     let builder = match client_ca {
         Some(pem) => {
-            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots(pem)?, provider()).allow_unauthenticated().build().map_err(|e| e.to_string())?;
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots(pem)?, provider())
+                .allow_unauthenticated()
+                .build()
+                .map_err(|e| e.to_string())?;
             builder.with_client_cert_verifier(verifier)
         }
         None => builder.with_no_client_auth(),
@@ -137,8 +163,13 @@ pub fn server_config(pair: &Pair, client_ca: Option<&str>) -> Result<Arc<rustls:
 
 /// A client's TLS.
 pub fn client_config(ca: &str, pair: &Pair) -> Result<Arc<rustls::ClientConfig>, String> {
-    let builder = rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
-    let config = builder.with_root_certificates(roots(ca)?).with_client_auth_cert(certificates(&pair.cert)?, key(&pair.key)?).map_err(|e| e.to_string())?;
+    let builder = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?;
+    let config = builder
+        .with_root_certificates(roots(ca)?)
+        .with_client_auth_cert(certificates(&pair.cert)?, key(&pair.key)?)
+        .map_err(|e| e.to_string())?;
     Ok(Arc::new(config))
 }
 

@@ -21,7 +21,10 @@ fn wanted() -> Vec<(Value, Value)> {
     ];
     let subject = object([("kind", "User".into()), ("apiGroup", GROUP.into()), ("name", "system:corten:dns".into())]);
     // A node's process is also its service proxy and its DNS: it reads what upstream's node role does not show.
-    let node = vec![rule("", &["services"], &["get", "list", "watch"]), rule("discovery.k8s.io", &["endpointslices"], &["get", "list", "watch"])];
+    let node = vec![
+        rule("", &["services"], &["get", "list", "watch"]),
+        rule("discovery.k8s.io", &["endpointslices"], &["get", "list", "watch"]),
+    ];
     let nodes = object([("kind", "Group".into()), ("apiGroup", GROUP.into()), ("name", "system:nodes".into())]);
     vec![pair(DNS, dns, vec![subject].into()), pair(NODE, node, vec![nodes].into())]
 }
@@ -36,7 +39,9 @@ fn pair(name: &str, rules: Vec<Value>, subjects: Value) -> (Value, Value) {
 /// Makes the roles that are missing.
 pub async fn ensure(client: &Client) -> Result<(), String> {
     for (role, binding) in wanted() {
-        for (plural, kind, v) in [("clusterroles", "ClusterRole", &role), ("clusterrolebindings", "ClusterRoleBinding", &binding)] {
+        for (plural, kind, v) in
+            [("clusterroles", "ClusterRole", &role), ("clusterrolebindings", "ClusterRoleBinding", &binding)]
+        {
             let resource = Resource::new(GROUP, "v1", plural, kind, false);
             let v: Json = serde_json::from_str(&v.to_string()).map_err(|e| e.to_string())?;
             match client.create(&resource, "", v).await {

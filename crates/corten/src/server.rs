@@ -15,7 +15,9 @@ pub async fn open_log(env: &Env, dir: &Path, key_file: &Path) -> Result<Arc<dyn 
     let key = pki::encryption_key(&key_file.to_path_buf())?;
     let seal: Arc<dyn Seal> = Arc::new(AesGcm::new(&[(1, key)]).map_err(|e| format!("encryption key: {e}"))?);
     let disk = SystemDisk::new(dir).map_err(|e| format!("open {}: {e}", dir.display()))?;
-    let log = store::log::open(env, Arc::new(disk), Some(seal), store::log::Limits::default()).await.map_err(|e| format!("open the store in {}: {e}", dir.display()))?;
+    let log = store::log::open(env, Arc::new(disk), Some(seal), store::log::Limits::default())
+        .await
+        .map_err(|e| format!("open the store in {}: {e}", dir.display()))?;
     Ok(log)
 }
 
@@ -38,7 +40,9 @@ pub struct Options {
 /// Starts an API server and waits until it can answer.
 pub async fn start(env: &Env, options: Options) -> Result<Arc<Server>, String> {
     let registry = Registry::start(env.clone(), options.store, options.settings, options.signer).await?;
-    apiserver::bootstrap::run(&registry).await.map_err(|s| format!("make the cluster's first objects: {}", s.message))?;
+    apiserver::bootstrap::run(&registry)
+        .await
+        .map_err(|s| format!("make the cluster's first objects: {}", s.message))?;
     let server = Server::new(registry, options.config);
     for address in options.listen {
         let listener = tokio::net::TcpListener::bind(address).await.map_err(|e| listen_error(address, &e))?;
@@ -49,7 +53,12 @@ pub async fn start(env: &Env, options: Options) -> Result<Arc<Server>, String> {
 
 fn listen_error(address: SocketAddr, e: &std::io::Error) -> String {
     match e.kind() {
-        std::io::ErrorKind::AddrInUse => format!("port {} is in use on {}: stop the program that has it (`ss -ltnp 'sport = :{}'` names it), or choose another port (`corten apiserver --secure-port`; a cluster's port stands in its cluster.json)", address.port(), address.ip(), address.port()),
+        std::io::ErrorKind::AddrInUse => format!(
+            "port {} is in use on {}: stop the program that has it (`ss -ltnp 'sport = :{}'` names it), or choose another port (`corten apiserver --secure-port`; a cluster's port stands in its cluster.json)",
+            address.port(),
+            address.ip(),
+            address.port()
+        ),
         _ => format!("listen on {address}: {e}"),
     }
 }

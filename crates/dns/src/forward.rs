@@ -85,7 +85,9 @@ impl Forwarder {
     }
 
     fn keep(&self, question: Question, answer: &Message) {
-        if answer.metadata.truncation || !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
+        if answer.metadata.truncation
+            || !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+        {
             return;
         }
         let records = answer.answers.iter().chain(&answer.authorities);
@@ -127,7 +129,8 @@ async fn exchange(server: SocketAddr, query: &Message, tcp: bool) -> io::Result<
 }
 
 async fn ask_udp(server: SocketAddr, bytes: &[u8], sent: &Message) -> io::Result<Message> {
-    let any: SocketAddr = if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let any: SocketAddr =
+        if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
     socket.send(bytes).await?;

@@ -42,7 +42,10 @@ pub async fn run(env: Env, client: Client, options: Options, ready: impl FnOnce(
     });
     let servers = upstreams(&text, &ours);
     if servers.is_empty() {
-        tracing::warn!("no upstream DNS server in {}; names outside the cluster cannot be resolved", options.resolv_conf.display());
+        tracing::warn!(
+            "no upstream DNS server in {}; names outside the cluster cannot be resolved",
+            options.resolv_conf.display()
+        );
     }
     let shared = Shared::new(Index::new(&options.domain), Forwarder::new(servers));
     let services: Informer<Service> = Informer::new(Selection::all(&resources::SERVICES));
@@ -117,7 +120,8 @@ async fn publish_once(client: &Client, nodes: &Informer<Node>, address: IpAddr) 
     let present = client.get::<EndpointSlice>(at).await;
     match present {
         Ok(present) => {
-            let same = serde_json::from_value::<EndpointSlice>(wanted.clone()).is_ok_and(|w| w.endpoints == present.endpoints && w.ports == present.ports);
+            let same = serde_json::from_value::<EndpointSlice>(wanted.clone())
+                .is_ok_and(|w| w.endpoints == present.endpoints && w.ports == present.ports);
             if same {
                 return Ok(());
             }

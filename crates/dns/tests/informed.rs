@@ -31,7 +31,12 @@ async fn names_follow_the_objects() {
     let (env, api) = (Env::system("test"), FakeApi::default());
     let client = client(&api);
     let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let options = dns::Options { domain: "cluster.local".into(), listen: free, service_address: "10.96.0.10".parse().unwrap(), resolv_conf: "/nonexistent".into() };
+    let options = dns::Options {
+        domain: "cluster.local".into(),
+        listen: free,
+        service_address: "10.96.0.10".parse().unwrap(),
+        resolv_conf: "/nonexistent".into(),
+    };
     let (ready, is_ready) = tokio::sync::oneshot::channel();
     env.spawn("dns", dns::run(env.clone(), client.clone(), options, move || ready.send(()).unwrap()));
     timeout(Duration::from_secs(10), is_ready).await.unwrap().unwrap();
@@ -51,7 +56,10 @@ async fn names_follow_the_objects() {
 async fn the_service_is_published_and_follows_the_nodes() {
     let (env, api) = (Env::system("test"), FakeApi::default());
     let client = client(&api);
-    client.create(&resources::NODES, "", json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.0.0/24"}})).await.unwrap();
+    client
+        .create(&resources::NODES, "", json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.0.0/24"}}))
+        .await
+        .unwrap();
     env.spawn("publish", dns::publish(env.clone(), client.clone(), "10.96.0.10".parse().unwrap()));
     let endpoints = || async {
         let at = At { resource: &resources::ENDPOINTSLICES, namespace: "kube-system", name: "kube-dns-nodes" };
@@ -63,7 +71,10 @@ async fn the_service_is_published_and_follows_the_nodes() {
         }
     };
     timeout(Duration::from_secs(10), reaches(1)).await.unwrap();
-    client.create(&resources::NODES, "", json!({"metadata": {"name": "n2"}, "spec": {"podCIDR": "10.244.1.0/24"}})).await.unwrap();
+    client
+        .create(&resources::NODES, "", json!({"metadata": {"name": "n2"}, "spec": {"podCIDR": "10.244.1.0/24"}}))
+        .await
+        .unwrap();
     timeout(Duration::from_secs(10), reaches(2)).await.unwrap();
     let at = At { resource: &resources::SERVICES, namespace: "kube-system", name: "kube-dns" };
     assert_eq!(client.get::<Service>(at).await.unwrap().spec.cluster_ip, "10.96.0.10");

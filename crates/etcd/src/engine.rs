@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::core::state::{Event, Refusal};
 use store::{
-    At, Batch, BoxFuture, Change, Commit, CommitError, Committed, Entry, Meta, Range, RangeRequest as StoreRange, ReadError, Record, Revision,
-    Seal, Snapshot, Status, Store, Watch, WatchItem, WatchSource,
+    At, Batch, BoxFuture, Change, Commit, CommitError, Committed, Entry, Meta, Range, RangeRequest as StoreRange,
+    ReadError, Record, Revision, Seal, Snapshot, Status, Store, Watch, WatchItem, WatchSource,
 };
 use tokio::sync::watch;
 use tonic::Code;
@@ -54,7 +54,13 @@ pub async fn open(env: &Env, options: Options) -> Result<Arc<dyn Store>, String>
     let mirror = Arc::new(mirror);
     drop(env.spawn("etcd-watch", mirror.clone().follow())); // detached: it ends with the process
     let rng = Mutex::new(Rng::from_system());
-    Ok(Arc::new(Etcd { mirror, rng, closed: AtomicBool::new(false), readers: AtomicU64::new(0), latest: tokio::sync::Mutex::default() }))
+    Ok(Arc::new(Etcd {
+        mirror,
+        rng,
+        closed: AtomicBool::new(false),
+        readers: AtomicU64::new(0),
+        latest: tokio::sync::Mutex::default(),
+    }))
 }
 
 fn record(event: &Event) -> Record {
@@ -71,7 +77,8 @@ impl Etcd {
         }
         let asked_for = self.readers.load(Ordering::SeqCst);
         let nothing = RangeRequest { key: vec![0], count_only: true, ..RangeRequest::default() };
-        let answer = self.mirror.remote.range(nothing).await.map_err(|f| ReadError::Unavailable(f.text().to_string()))?;
+        let answer =
+            self.mirror.remote.range(nothing).await.map_err(|f| ReadError::Unavailable(f.text().to_string()))?;
         let revision = Revision(answer.header.map_or(0, |h| h.revision.cast_unsigned()));
         *last = (asked_for, revision);
         Ok(revision)
@@ -85,7 +92,9 @@ impl Etcd {
             Ok(Ok(_)) => Ok(()),
             _ => {
                 let why = self.mirror.trouble().unwrap_or_else(|| "its watch is late".into());
-                Err(ReadError::Unavailable(format!("revision {revision} of etcd did not arrive within {WAIT:?}: {why}")))
+                Err(ReadError::Unavailable(format!(
+                    "revision {revision} of etcd did not arrive within {WAIT:?}: {why}"
+                )))
             }
         }
     }
@@ -131,7 +140,11 @@ impl Etcd {
         }
         for _ in 0..TRIES {
             let number = self.rng.lock().unwrap_or_else(PoisonError::into_inner).u64();
-            let txn = self.mirror.layout.transaction(commit, number, &*self.mirror.seal).map_err(|e| CommitError::Seal(e.to_string()))?;
+            let txn = self
+                .mirror
+                .layout
+                .transaction(commit, number, &*self.mirror.seal)
+                .map_err(|e| CommitError::Seal(e.to_string()))?;
             self.mirror.expect(number);
             let result = self.mirror.remote.txn(txn).await;
             let found = match result {
@@ -168,7 +181,9 @@ impl Etcd {
         let read = timeout(WAIT, read).await;
         match (self.mirror.passed(number), read) {
             (Some(revision), _) => Ok(revision),
-            (None, _) => Err(CommitError::Unavailable(format!("{why}; the write has not been seen, read before trying again"))),
+            (None, _) => {
+                Err(CommitError::Unavailable(format!("{why}; the write has not been seen, read before trying again")))
+            }
         }
     }
 
@@ -215,7 +230,13 @@ impl Store for Etcd {
         let state = self.mirror.state();
         state.readable(after, state.tip())?;
         let visible = self.mirror.visible();
-        Ok(Watch::new(Source { mirror: self.mirror.clone(), visible, prefix: prefix.into(), after, ready: VecDeque::new() }))
+        Ok(Watch::new(Source {
+            mirror: self.mirror.clone(),
+            visible,
+            prefix: prefix.into(),
+            after,
+            ready: VecDeque::new(),
+        }))
     }
 
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<Revision, ReadError>> {
@@ -297,7 +318,10 @@ impl Source {
         let (events, upto) = state.events(&self.prefix, self.after, visible, WATCH_STEP);
         drop(state);
         for batch in events.chunk_by(|a, b| a.revision == b.revision) {
-            self.ready.push_back(WatchItem::Changes(Batch { revision: batch[0].revision, records: batch.iter().map(record).collect() }));
+            self.ready.push_back(WatchItem::Changes(Batch {
+                revision: batch[0].revision,
+                records: batch.iter().map(record).collect(),
+            }));
         }
         if events.last().is_none_or(|e| e.revision != upto) {
             self.ready.push_back(WatchItem::Progress(upto));

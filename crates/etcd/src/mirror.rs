@@ -4,7 +4,9 @@
 //! read is: ask etcd for its revision, wait until the copy has it, read the copy.
 
 use crate::core::layout::{Layout, change_of, read_kept};
-use crate::proto::{Event, RangeRequest, WatchCreateRequest, WatchMessage, WatchProgressRequest, WatchRequest, WatchResponse};
+use crate::proto::{
+    Event, RangeRequest, WatchCreateRequest, WatchMessage, WatchProgressRequest, WatchRequest, WatchResponse,
+};
 use crate::remote::{Failed, Remote};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -106,7 +108,11 @@ impl Mirror {
         if send.try_send(first).is_err() {
             return "the request could not be queued".into();
         }
-        let requests = futures_util::stream::unfold(receive, |mut receive| async move { receive.recv().await.map(|r| (r, receive)) });
+        let requests =
+            futures_util::stream::unfold(
+                receive,
+                |mut receive| async move { receive.recv().await.map(|r| (r, receive)) },
+            );
         let mut stream = match self.remote.watch(requests).await {
             Ok(stream) => stream,
             Err(failed) => return failed.text().to_string(),
@@ -136,8 +142,12 @@ impl Mirror {
 
     async fn take(&self, response: WatchResponse) -> Result<(), String> {
         if response.compact_revision > 0 {
-            tracing::warn!(oldest = response.compact_revision, "etcd forgot revisions that were not seen yet; reading everything again");
-            let (state, revision) = read_all(&self.layout, &*self.seal, &self.remote).await.map_err(|f| f.text().to_string())?;
+            tracing::warn!(
+                oldest = response.compact_revision,
+                "etcd forgot revisions that were not seen yet; reading everything again"
+            );
+            let (state, revision) =
+                read_all(&self.layout, &*self.seal, &self.remote).await.map_err(|f| f.text().to_string())?;
             *self.state() = state;
             self.visible.send_replace(revision);
             return Err("its revisions were compacted".into());
@@ -192,16 +202,27 @@ async fn read_all(layout: &Layout, seal: &dyn Seal, remote: &Remote) -> Result<(
         let meta = beside.map_or_else(|| nobody.clone(), |(_, meta)| Arc::new(meta));
         let created = Revision(kv.create_revision.cast_unsigned());
         let value = splice(&value, rv_at, revision);
-        state.load(Entry { key, value, rv_at, revision, created, version: kv.version.cast_unsigned(), expires, meta }, sealed, None);
+        state.load(
+            Entry { key, value, rv_at, revision, created, version: kv.version.cast_unsigned(), expires, meta },
+            sealed,
+            None,
+        );
     })
     .await?;
     Ok((state, Revision(revision.cast_unsigned())))
 }
 
 /// Calls `each` for every key of a range at `revision` (0: now); answers the revision.
-async fn pages(remote: &Remote, mut key: Vec<u8>, range_end: Vec<u8>, mut revision: i64, mut each: impl FnMut(&crate::proto::KeyValue)) -> Result<i64, Failed> {
+async fn pages(
+    remote: &Remote,
+    mut key: Vec<u8>,
+    range_end: Vec<u8>,
+    mut revision: i64,
+    mut each: impl FnMut(&crate::proto::KeyValue),
+) -> Result<i64, Failed> {
     loop {
-        let request = RangeRequest { key: key.clone(), range_end: range_end.clone(), limit: PAGE, revision, count_only: false };
+        let request =
+            RangeRequest { key: key.clone(), range_end: range_end.clone(), limit: PAGE, revision, count_only: false };
         let page = remote.range(request).await?;
         if revision == 0 {
             revision = page.header.as_ref().map_or(0, |h| h.revision);

@@ -3,7 +3,10 @@
 //! The defaults of gRPC clients are not usable with etcd (api-findings §3): a dead peer must be noticed within seconds, so
 //! HTTP/2 pings go out even when nothing else does, and every call has a deadline.
 
-use crate::proto::{CompactionRequest, CompactionResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchRequest, WatchResponse};
+use crate::proto::{
+    CompactionRequest, CompactionResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchRequest,
+    WatchResponse,
+};
 use platform::time::{Duration, timeout};
 use std::sync::{Mutex, PoisonError};
 use tonic::client::Grpc;
@@ -84,12 +87,16 @@ impl Remote {
     {
         let (member, mut grpc) = self.grpc();
         let work = async {
-            grpc.ready().await.map_err(|e| Failed::Refused(Code::Unavailable, format!("etcd cannot be reached: {e}")))?;
+            grpc.ready()
+                .await
+                .map_err(|e| Failed::Refused(Code::Unavailable, format!("etcd cannot be reached: {e}")))?;
             let codec: ProstCodec<Q, A> = ProstCodec::default();
             let answer = grpc.unary(Request::new(request), PathAndQuery::from_static(path), codec).await;
             answer.map(tonic::Response::into_inner).map_err(|status| failed(&status))
         };
-        let result = timeout(CALL, work).await.unwrap_or_else(|_| Err(Failed::Unknown(format!("etcd did not answer within {CALL:?}"))));
+        let result = timeout(CALL, work)
+            .await
+            .unwrap_or_else(|_| Err(Failed::Unknown(format!("etcd did not answer within {CALL:?}"))));
         if matches!(&result, Err(Failed::Unknown(_) | Failed::Refused(Code::Unavailable, _))) {
             self.leave(member);
         }
@@ -112,17 +119,24 @@ impl Remote {
     }
 
     /// Opens a watch stream: it ends with an error when the member has no leader.
-    pub async fn watch(&self, requests: impl Stream<Item = WatchRequest> + Send + 'static) -> Result<Streaming<WatchResponse>, Failed> {
+    pub async fn watch(
+        &self,
+        requests: impl Stream<Item = WatchRequest> + Send + 'static,
+    ) -> Result<Streaming<WatchResponse>, Failed> {
         let (member, mut grpc) = self.grpc();
         let work = async {
-            grpc.ready().await.map_err(|e| Failed::Refused(Code::Unavailable, format!("etcd cannot be reached: {e}")))?;
+            grpc.ready()
+                .await
+                .map_err(|e| Failed::Refused(Code::Unavailable, format!("etcd cannot be reached: {e}")))?;
             let mut request = Request::new(requests);
             request.metadata_mut().insert("hasleader", tonic::metadata::MetadataValue::from_static("true"));
             let codec: ProstCodec<WatchRequest, WatchResponse> = ProstCodec::default();
             let answer = grpc.streaming(request, PathAndQuery::from_static("/etcdserverpb.Watch/Watch"), codec).await;
             answer.map(tonic::Response::into_inner).map_err(|status| failed(&status))
         };
-        let result = timeout(CALL, work).await.unwrap_or_else(|_| Err(Failed::Unknown("etcd did not open a watch in time".into())));
+        let result = timeout(CALL, work)
+            .await
+            .unwrap_or_else(|_| Err(Failed::Unknown("etcd did not open a watch in time".into())));
         if result.is_err() {
             self.leave(member);
         }
@@ -139,7 +153,12 @@ impl Remote {
 fn failed(status: &Status) -> Failed {
     let text = format!("etcd: {}", status.message());
     match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Internal | Code::Cancelled | Code::Aborted => Failed::Unknown(text),
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Unknown
+        | Code::Internal
+        | Code::Cancelled
+        | Code::Aborted => Failed::Unknown(text),
         code => Failed::Refused(code, text),
     }
 }

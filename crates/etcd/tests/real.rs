@@ -32,7 +32,16 @@ fn wanted() -> bool {
 }
 
 fn spawn(dir: &std::path::Path, client: &str, peer: &str) -> Child {
-    let args = ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer];
+    let args = [
+        "--listen-client-urls",
+        client,
+        "--advertise-client-urls",
+        client,
+        "--listen-peer-urls",
+        peer,
+        "--initial-advertise-peer-urls",
+        peer,
+    ];
     Command::new("etcd")
         .arg("--data-dir")
         .arg(dir)
@@ -111,7 +120,8 @@ async fn two_servers_share_one_etcd_and_a_restart_finds_everything() {
     let server = start("shared");
     let (a, b) = (store(&server, Some("/x")).await, store(&server, Some("/x")).await);
     let mut watch = b.watch("/r/", b.revision()).unwrap();
-    let made = a.commit(Commit::create(object("1").sealed(), Meta { user: "u".into(), ..Meta::default() })).await.unwrap();
+    let made =
+        a.commit(Commit::create(object("1").sealed(), Meta { user: "u".into(), ..Meta::default() })).await.unwrap();
     let WatchItem::Changes(batch) = watch.next().await.unwrap() else { panic!("no change") };
     assert_eq!(batch.records, made.records, "the other server sees the same");
     let (seen, _) = b.get("/r/a", At::Latest).await.unwrap();

@@ -99,7 +99,11 @@ impl Resource {
 
     /// The start of the keys of a namespace (all namespaces if it is empty), with the closing slash.
     pub fn key_prefix(&self, namespace: &str) -> String {
-        if self.namespaced && !namespace.is_empty() { format!("{}/{namespace}/", self.prefix) } else { format!("{}/", self.prefix) }
+        if self.namespaced && !namespace.is_empty() {
+            format!("{}/{namespace}/", self.prefix)
+        } else {
+            format!("{}/", self.prefix)
+        }
     }
 
     /// A subresource by name.
@@ -126,7 +130,8 @@ pub fn by_path(group: &str, version: &str, plural: &str) -> Option<&'static Reso
 
 fn load() -> Vec<Resource> {
     let facts = json::parse(include_bytes!("../../../facts/resources.json")).expect("facts/resources.json is JSON");
-    let columns = json::parse(include_bytes!("../../../facts/table-columns.json")).expect("facts/table-columns.json is JSON");
+    let columns =
+        json::parse(include_bytes!("../../../facts/table-columns.json")).expect("facts/table-columns.json is JSON");
     facts.items().iter().map(|v| row(v, &columns)).collect()
 }
 
@@ -146,7 +151,8 @@ fn gvk(text: &str) -> (String, String, String) {
 
 fn row(v: &Value, columns: &Value) -> Resource {
     let (group, version, plural, kind) = (text(v, "group"), text(v, "version"), text(v, "plural"), text(v, "kind"));
-    let ty = Type::of_kind(&group, &version, &kind).unwrap_or_else(|| panic!("{group}/{version} {kind} is in the type table"));
+    let ty = Type::of_kind(&group, &version, &kind)
+        .unwrap_or_else(|| panic!("{group}/{version} {kind} is in the type table"));
     let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
     let columns = columns.at(format!("{api_version}/{plural}").as_str()).items().iter().map(|c| Column {
         name: text(c, "name"),
@@ -154,7 +160,11 @@ fn row(v: &Value, columns: &Value) -> Resource {
         format: text(c, "format"),
         priority: c.at("priority").int(),
     });
-    let subresources = v.at("subresources").items().iter().map(|s| Subresource { name: text(s, "name"), gvk: gvk(s.at("kind").str()), verbs: texts(s, "verbs") });
+    let subresources = v.at("subresources").items().iter().map(|s| Subresource {
+        name: text(s, "name"),
+        gvk: gvk(s.at("kind").str()),
+        verbs: texts(s, "verbs"),
+    });
     let stored = match (group.as_str(), v.at("storedAs").str()) {
         ("events.k8s.io", _) => Some((String::new(), "v1".to_string())),
         ("autoscaling", "autoscaling/v2") => Some(("autoscaling".to_string(), "v2".to_string())),

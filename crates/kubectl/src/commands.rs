@@ -33,7 +33,12 @@ pub const GLOBAL: &[Flag] = &[
     flag("context", Text, "", "Context of the kubeconfig file"),
     short("server", 's', Text, "", "Address of the API server"),
     flag("token", Text, "", "Bearer token"),
-    flag("insecure-skip-tls-verify", Bool, "", "Do not check the server's certificate: anybody in between can read along"),
+    flag(
+        "insecure-skip-tls-verify",
+        Bool,
+        "",
+        "Do not check the server's certificate: anybody in between can read along",
+    ),
     flag("as", Text, "", "User to impersonate"),
     flag("as-group", Array, "", "Group to impersonate; may be repeated"),
     flag("as-uid", Text, "", "UID to impersonate"),
@@ -58,7 +63,8 @@ const WRITE: &[Flag] = &[
     flag("dry-run", Optional("unchanged"), "none", "none, client or server"),
     flag("field-manager", Text, "", "Name under which the fields are managed"),
 ];
-const VALIDATE: &[Flag] = &[flag("validate", Optional("strict"), "strict", "strict, warn or ignore unknown and duplicate fields")];
+const VALIDATE: &[Flag] =
+    &[flag("validate", Optional("strict"), "strict", "strict, warn or ignore unknown and duplicate fields")];
 const SAVE: &[Flag] = &[flag("save-config", Bool, "", "Remember the manifest for a later apply")];
 const TIMEOUT: &[Flag] = &[flag("timeout", Text, "0s", "How long to wait; 0 is for ever (a week)")];
 const CONTAINER: &[Flag] = &[short("container", 'c', Text, "", "Container of the pod")];
@@ -169,7 +175,14 @@ const AUTOSCALE: &[Flag] = &[
 
 macro_rules! command {
     ($names:expr, $flags:expr, $usage:expr, $about:expr, $run:expr) => {
-        Command { names: &$names, flags: &$flags, about: $about, usage: $usage, run: |ctx| Box::pin($run(ctx)), local: None }
+        Command {
+            names: &$names,
+            flags: &$flags,
+            about: $about,
+            usage: $usage,
+            run: |ctx| Box::pin($run(ctx)),
+            local: None,
+        }
     };
 }
 
@@ -201,65 +214,390 @@ macro_rules! config {
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
-    command!(["get"], [FILES, SELECT, ALL_NAMESPACES, OUTPUT, SUBRESOURCE, GET], "(TYPE [NAME] | TYPE/NAME …) [flags]", "Show objects", get::run),
-    command!(["describe"], [FILES, SELECT, ALL_NAMESPACES, &[flag("show-events", Bool, "true", "With events")]], "(TYPE [NAME | PREFIX] | TYPE/NAME) [flags]", "Show an object with what belongs to it", describe::run),
-    command!(["apply"], [FILES, OUTPUT, WRITE, VALIDATE, APPLY], "-f FILE [flags]", "Make the cluster follow manifests", apply::apply),
-    command!(["create"], [FILES, OUTPUT, WRITE, VALIDATE, SAVE], "-f FILE [flags]", "Create objects from manifests", apply::create_files),
-    command!(["replace"], [FILES, OUTPUT, WRITE, VALIDATE, &[flag("force", Bool, "", "Delete and create")]], "-f FILE [flags]", "Replace objects by manifests", apply::replace),
+    command!(
+        ["get"],
+        [FILES, SELECT, ALL_NAMESPACES, OUTPUT, SUBRESOURCE, GET],
+        "(TYPE [NAME] | TYPE/NAME …) [flags]",
+        "Show objects",
+        get::run
+    ),
+    command!(
+        ["describe"],
+        [FILES, SELECT, ALL_NAMESPACES, &[flag("show-events", Bool, "true", "With events")]],
+        "(TYPE [NAME | PREFIX] | TYPE/NAME) [flags]",
+        "Show an object with what belongs to it",
+        describe::run
+    ),
+    command!(
+        ["apply"],
+        [FILES, OUTPUT, WRITE, VALIDATE, APPLY],
+        "-f FILE [flags]",
+        "Make the cluster follow manifests",
+        apply::apply
+    ),
+    command!(
+        ["create"],
+        [FILES, OUTPUT, WRITE, VALIDATE, SAVE],
+        "-f FILE [flags]",
+        "Create objects from manifests",
+        apply::create_files
+    ),
+    command!(
+        ["replace"],
+        [FILES, OUTPUT, WRITE, VALIDATE, &[flag("force", Bool, "", "Delete and create")]],
+        "-f FILE [flags]",
+        "Replace objects by manifests",
+        apply::replace
+    ),
     create!(["create namespace", "create ns"], "namespace", "NAME",),
     create!(["create serviceaccount", "create sa"], "serviceaccount", "NAME",),
-    create!(["create deployment", "create deploy"], "deployment", "NAME --image=IMAGE [-- COMMAND …]", IMAGE, &[flag("port", Text, "0", "Port that the container listens on"), short("replicas", 'r', Text, "1", "How many pods")]),
+    create!(
+        ["create deployment", "create deploy"],
+        "deployment",
+        "NAME --image=IMAGE [-- COMMAND …]",
+        IMAGE,
+        &[
+            flag("port", Text, "0", "Port that the container listens on"),
+            short("replicas", 'r', Text, "1", "How many pods")
+        ]
+    ),
     create!(["create configmap", "create cm"], "configmap", "NAME [--from-literal=K=V] [--from-file=[K=]FILE]", DATA),
-    create!(["create secret generic"], "secret generic", "NAME [--from-literal=K=V] [--from-file=[K=]FILE]", DATA, &[flag("type", Text, "", "Type of the secret")]),
-    create!(["create secret tls"], "secret tls", "NAME --cert=FILE --key=FILE", &[flag("cert", Text, "", "Certificate file"), flag("key", Text, "", "Key file")]),
-    create!(["create job"], "job", "NAME --image=IMAGE [--from=cronjob/NAME] [-- COMMAND …]", IMAGE, &[flag("from", Text, "", "CronJob to take it from"), flag("restart", Text, "", "Never or OnFailure")]),
-    create!(["create cronjob", "create cj"], "cronjob", "NAME --image=IMAGE --schedule='…' [-- COMMAND …]", IMAGE, &[flag("schedule", Text, "", "When"), flag("restart", Text, "", "Never or OnFailure")]),
-    create!(["create role"], "role", "NAME --verb=VERB --resource=RESOURCE", &[flag("verb", List, "", "Verbs"), flag("resource", List, "", "Resources"), flag("resource-name", Array, "", "Names of objects")]),
-    create!(["create clusterrole"], "clusterrole", "NAME --verb=VERB --resource=RESOURCE", &[flag("verb", List, "", "Verbs"), flag("resource", List, "", "Resources"), flag("resource-name", Array, "", "Names of objects")]),
+    create!(
+        ["create secret generic"],
+        "secret generic",
+        "NAME [--from-literal=K=V] [--from-file=[K=]FILE]",
+        DATA,
+        &[flag("type", Text, "", "Type of the secret")]
+    ),
+    create!(
+        ["create secret tls"],
+        "secret tls",
+        "NAME --cert=FILE --key=FILE",
+        &[flag("cert", Text, "", "Certificate file"), flag("key", Text, "", "Key file")]
+    ),
+    create!(
+        ["create job"],
+        "job",
+        "NAME --image=IMAGE [--from=cronjob/NAME] [-- COMMAND …]",
+        IMAGE,
+        &[flag("from", Text, "", "CronJob to take it from"), flag("restart", Text, "", "Never or OnFailure")]
+    ),
+    create!(
+        ["create cronjob", "create cj"],
+        "cronjob",
+        "NAME --image=IMAGE --schedule='…' [-- COMMAND …]",
+        IMAGE,
+        &[flag("schedule", Text, "", "When"), flag("restart", Text, "", "Never or OnFailure")]
+    ),
+    create!(
+        ["create role"],
+        "role",
+        "NAME --verb=VERB --resource=RESOURCE",
+        &[
+            flag("verb", List, "", "Verbs"),
+            flag("resource", List, "", "Resources"),
+            flag("resource-name", Array, "", "Names of objects")
+        ]
+    ),
+    create!(
+        ["create clusterrole"],
+        "clusterrole",
+        "NAME --verb=VERB --resource=RESOURCE",
+        &[
+            flag("verb", List, "", "Verbs"),
+            flag("resource", List, "", "Resources"),
+            flag("resource-name", Array, "", "Names of objects")
+        ]
+    ),
     create!(["create rolebinding"], "rolebinding", "NAME --role=ROLE --user=USER", SUBJECTS),
     create!(["create clusterrolebinding"], "clusterrolebinding", "NAME --clusterrole=ROLE --user=USER", SUBJECTS),
-    create!(["create service clusterip", "create svc clusterip"], "service clusterip", "NAME --tcp=PORT[:TARGET]", &[flag("tcp", List, "", "Ports"), flag("clusterip", Text, "", "Cluster address, or None")]),
-    create!(["create service nodeport", "create svc nodeport"], "service nodeport", "NAME --tcp=PORT[:TARGET]", &[flag("tcp", List, "", "Ports"), flag("node-port", Text, "0", "Port of every node")]),
-    create!(["create service loadbalancer", "create svc loadbalancer"], "service loadbalancer", "NAME --tcp=PORT[:TARGET]", &[flag("tcp", List, "", "Ports")]),
-    create!(["create service externalname", "create svc externalname"], "service externalname", "NAME --external-name=NAME", &[flag("tcp", List, "", "Ports"), flag("external-name", Text, "", "What it stands for")]),
-    create!(["create token"], "token", "SERVICEACCOUNT", &[flag("duration", Text, "", "How long it is valid"), flag("audience", Array, "", "For whom")]),
-    command!(["delete"], [FILES, SELECT, ALL, ALL_NAMESPACES, OUTPUT, WRITE, DELETE, TIMEOUT], "(-f FILE | TYPE [NAME | -l LABELS | --all])", "Delete objects", delete::run),
-    command!(["run"], [OUTPUT, WRITE, SAVE, IMAGE, STREAMS, RUN], "NAME --image=IMAGE [-- ARGS …]", "Run a pod", make::run),
-    command!(["expose"], [FILES, OUTPUT, WRITE, SAVE, EXPOSE], "TYPE/NAME --port=PORT", "Make a service for a workload", make::expose),
+    create!(
+        ["create service clusterip", "create svc clusterip"],
+        "service clusterip",
+        "NAME --tcp=PORT[:TARGET]",
+        &[flag("tcp", List, "", "Ports"), flag("clusterip", Text, "", "Cluster address, or None")]
+    ),
+    create!(
+        ["create service nodeport", "create svc nodeport"],
+        "service nodeport",
+        "NAME --tcp=PORT[:TARGET]",
+        &[flag("tcp", List, "", "Ports"), flag("node-port", Text, "0", "Port of every node")]
+    ),
+    create!(
+        ["create service loadbalancer", "create svc loadbalancer"],
+        "service loadbalancer",
+        "NAME --tcp=PORT[:TARGET]",
+        &[flag("tcp", List, "", "Ports")]
+    ),
+    create!(
+        ["create service externalname", "create svc externalname"],
+        "service externalname",
+        "NAME --external-name=NAME",
+        &[flag("tcp", List, "", "Ports"), flag("external-name", Text, "", "What it stands for")]
+    ),
+    create!(
+        ["create token"],
+        "token",
+        "SERVICEACCOUNT",
+        &[flag("duration", Text, "", "How long it is valid"), flag("audience", Array, "", "For whom")]
+    ),
+    command!(
+        ["delete"],
+        [FILES, SELECT, ALL, ALL_NAMESPACES, OUTPUT, WRITE, DELETE, TIMEOUT],
+        "(-f FILE | TYPE [NAME | -l LABELS | --all])",
+        "Delete objects",
+        delete::run
+    ),
+    command!(
+        ["run"],
+        [OUTPUT, WRITE, SAVE, IMAGE, STREAMS, RUN],
+        "NAME --image=IMAGE [-- ARGS …]",
+        "Run a pod",
+        make::run
+    ),
+    command!(
+        ["expose"],
+        [FILES, OUTPUT, WRITE, SAVE, EXPOSE],
+        "TYPE/NAME --port=PORT",
+        "Make a service for a workload",
+        make::expose
+    ),
     command!(["logs"], [LOGS], "(POD | TYPE/NAME) [-c CONTAINER]", "Show what containers print", logs::run),
-    command!(["exec"], [CONTAINER, STREAMS], "(POD | TYPE/NAME) [-c CONTAINER] -- COMMAND …", "Run a command in a container", exec::exec),
-    command!(["attach"], [CONTAINER, STREAMS], "(POD | TYPE/NAME) [-c CONTAINER]", "Attach to a running container", exec::attach),
-    command!(["port-forward"], [&[flag("address", Text, "localhost", "Addresses to listen on")]], "TYPE/NAME [LOCAL:]REMOTE …", "Reach a pod's ports from here", exec::port_forward),
-    command!(["scale"], [FILES, SELECT, ALL, OUTPUT, WRITE, &[flag("replicas", Text, "-1", "How many"), flag("current-replicas", Text, "-1", "Only if there are so many now"), flag("resource-version", Text, "", "Only at this version")]], "--replicas=N TYPE/NAME …", "Set how many pods", change::scale),
-    command!(["label"], [FILES, SELECT, ALL, ALL_NAMESPACES, OUTPUT, WRITE, &[flag("overwrite", Bool, "", "Change labels that are there"), flag("list", Bool, "", "Show the labels"), flag("resource-version", Text, "", "Only at this version")]], "TYPE NAME KEY=VALUE … KEY- …", "Set labels", |c| change::label(c, false)),
-    command!(["annotate"], [FILES, SELECT, ALL, ALL_NAMESPACES, OUTPUT, WRITE, &[flag("overwrite", Bool, "", "Change annotations that are there"), flag("list", Bool, "", "Show the annotations"), flag("resource-version", Text, "", "Only at this version")]], "TYPE NAME KEY=VALUE … KEY- …", "Set annotations", |c| change::label(c, true)),
-    command!(["patch"], [FILES, OUTPUT, WRITE, SUBRESOURCE, &[short("patch", 'p', Text, "", "The patch"), flag("patch-file", Text, "", "File with the patch"), flag("type", Text, "strategic", "strategic, merge or json")]], "TYPE NAME -p PATCH", "Change fields of an object", change::patch),
+    command!(
+        ["exec"],
+        [CONTAINER, STREAMS],
+        "(POD | TYPE/NAME) [-c CONTAINER] -- COMMAND …",
+        "Run a command in a container",
+        exec::exec
+    ),
+    command!(
+        ["attach"],
+        [CONTAINER, STREAMS],
+        "(POD | TYPE/NAME) [-c CONTAINER]",
+        "Attach to a running container",
+        exec::attach
+    ),
+    command!(
+        ["port-forward"],
+        [&[flag("address", Text, "localhost", "Addresses to listen on")]],
+        "TYPE/NAME [LOCAL:]REMOTE …",
+        "Reach a pod's ports from here",
+        exec::port_forward
+    ),
+    command!(
+        ["scale"],
+        [
+            FILES,
+            SELECT,
+            ALL,
+            OUTPUT,
+            WRITE,
+            &[
+                flag("replicas", Text, "-1", "How many"),
+                flag("current-replicas", Text, "-1", "Only if there are so many now"),
+                flag("resource-version", Text, "", "Only at this version")
+            ]
+        ],
+        "--replicas=N TYPE/NAME …",
+        "Set how many pods",
+        change::scale
+    ),
+    command!(
+        ["label"],
+        [
+            FILES,
+            SELECT,
+            ALL,
+            ALL_NAMESPACES,
+            OUTPUT,
+            WRITE,
+            &[
+                flag("overwrite", Bool, "", "Change labels that are there"),
+                flag("list", Bool, "", "Show the labels"),
+                flag("resource-version", Text, "", "Only at this version")
+            ]
+        ],
+        "TYPE NAME KEY=VALUE … KEY- …",
+        "Set labels",
+        |c| change::label(c, false)
+    ),
+    command!(
+        ["annotate"],
+        [
+            FILES,
+            SELECT,
+            ALL,
+            ALL_NAMESPACES,
+            OUTPUT,
+            WRITE,
+            &[
+                flag("overwrite", Bool, "", "Change annotations that are there"),
+                flag("list", Bool, "", "Show the annotations"),
+                flag("resource-version", Text, "", "Only at this version")
+            ]
+        ],
+        "TYPE NAME KEY=VALUE … KEY- …",
+        "Set annotations",
+        |c| change::label(c, true)
+    ),
+    command!(
+        ["patch"],
+        [
+            FILES,
+            OUTPUT,
+            WRITE,
+            SUBRESOURCE,
+            &[
+                short("patch", 'p', Text, "", "The patch"),
+                flag("patch-file", Text, "", "File with the patch"),
+                flag("type", Text, "strategic", "strategic, merge or json")
+            ]
+        ],
+        "TYPE NAME -p PATCH",
+        "Change fields of an object",
+        change::patch
+    ),
     command!(["cordon"], [SELECT, WRITE], "NODE", "Let no new pods onto a node", |c| change::cordon(c, true)),
     command!(["uncordon"], [SELECT, WRITE], "NODE", "Let pods onto a node again", |c| change::cordon(c, false)),
-    command!(["taint"], [SELECT, ALL, OUTPUT, WRITE, &[flag("overwrite", Bool, "", "Change taints that are there")]], "nodes NAME KEY=VALUE:EFFECT … KEY:EFFECT- …", "Set taints of nodes", node::taint),
+    command!(
+        ["taint"],
+        [SELECT, ALL, OUTPUT, WRITE, &[flag("overwrite", Bool, "", "Change taints that are there")]],
+        "nodes NAME KEY=VALUE:EFFECT … KEY:EFFECT- …",
+        "Set taints of nodes",
+        node::taint
+    ),
     command!(["drain"], [SELECT, WRITE, TIMEOUT, DRAIN], "NODE", "Move all pods off a node", node::drain),
-    command!(["set image"], [FILES, SELECT, ALL, OUTPUT, WRITE], "TYPE/NAME CONTAINER=IMAGE …", "Change images of a workload", node::set_image),
-    command!(["autoscale"], [FILES, OUTPUT, WRITE, AUTOSCALE], "TYPE/NAME --max=N", "Scale a workload by its load", node::autoscale),
-    command!(["events"], [ALL_NAMESPACES, &[flag("for", Text, "", "Only about TYPE/NAME"), flag("types", List, "", "Only of these types"), flag("no-headers", Bool, "", "No line of headers")]], "", "Show events", node::events),
+    command!(
+        ["set image"],
+        [FILES, SELECT, ALL, OUTPUT, WRITE],
+        "TYPE/NAME CONTAINER=IMAGE …",
+        "Change images of a workload",
+        node::set_image
+    ),
+    command!(
+        ["autoscale"],
+        [FILES, OUTPUT, WRITE, AUTOSCALE],
+        "TYPE/NAME --max=N",
+        "Scale a workload by its load",
+        node::autoscale
+    ),
+    command!(
+        ["events"],
+        [
+            ALL_NAMESPACES,
+            &[
+                flag("for", Text, "", "Only about TYPE/NAME"),
+                flag("types", List, "", "Only of these types"),
+                flag("no-headers", Bool, "", "No line of headers")
+            ]
+        ],
+        "",
+        "Show events",
+        node::events
+    ),
     command!(["auth whoami"], [], "", "Show who the server thinks you are", node::whoami),
-    command!(["wait"], [FILES, SELECT, ALL, ALL_NAMESPACES, &[flag("for", Text, "", "delete, create, condition=NAME[=VALUE], jsonpath=PATH[=VALUE]"), flag("timeout", Text, "30s", "How long to wait")]], "TYPE/NAME --for=…", "Wait until objects are as they should be", change::wait),
-    command!(["rollout status"], [FILES, SELECT, TIMEOUT, &[short("watch", 'w', Bool, "true", "Until it is done"), flag("revision", Text, "0", "Of this revision")]], "TYPE/NAME", "Follow a rollout", rollout::status),
-    command!(["rollout history"], [FILES, SELECT, &[flag("revision", Text, "0", "Show this revision")]], "TYPE/NAME", "Show revisions", rollout::history),
-    command!(["rollout undo"], [FILES, SELECT, &[flag("to-revision", Text, "0", "Back to this one")]], "TYPE/NAME", "Go back to an earlier revision", rollout::undo),
+    command!(
+        ["wait"],
+        [
+            FILES,
+            SELECT,
+            ALL,
+            ALL_NAMESPACES,
+            &[
+                flag("for", Text, "", "delete, create, condition=NAME[=VALUE], jsonpath=PATH[=VALUE]"),
+                flag("timeout", Text, "30s", "How long to wait")
+            ]
+        ],
+        "TYPE/NAME --for=…",
+        "Wait until objects are as they should be",
+        change::wait
+    ),
+    command!(
+        ["rollout status"],
+        [
+            FILES,
+            SELECT,
+            TIMEOUT,
+            &[short("watch", 'w', Bool, "true", "Until it is done"), flag("revision", Text, "0", "Of this revision")]
+        ],
+        "TYPE/NAME",
+        "Follow a rollout",
+        rollout::status
+    ),
+    command!(
+        ["rollout history"],
+        [FILES, SELECT, &[flag("revision", Text, "0", "Show this revision")]],
+        "TYPE/NAME",
+        "Show revisions",
+        rollout::history
+    ),
+    command!(
+        ["rollout undo"],
+        [FILES, SELECT, &[flag("to-revision", Text, "0", "Back to this one")]],
+        "TYPE/NAME",
+        "Go back to an earlier revision",
+        rollout::undo
+    ),
     command!(["rollout restart"], [FILES, SELECT], "TYPE/NAME", "Replace all pods", rollout::restart),
     command!(["rollout pause"], [FILES, SELECT], "TYPE/NAME", "Hold a rollout", |c| rollout::pause(c, true)),
     command!(["rollout resume"], [FILES, SELECT], "TYPE/NAME", "Let a rollout go on", |c| rollout::pause(c, false)),
-    command!(["api-resources"], [&[short("output", 'o', Text, "", "wide or name"), flag("namespaced", Bool, "", "Only namespaced ones, or only others"), flag("api-group", Text, "", "Only this group"), flag("verbs", List, "", "Only with these verbs"), flag("categories", List, "", "Only of these categories"), flag("no-headers", Bool, "", "No line of headers"), flag("sort-by", Text, "", "name or kind")]], "", "Show which resources there are", meta::api_resources),
-    command!(["explain"], [&[flag("recursive", Bool, "", "With the fields of fields"), flag("api-version", Text, "", "Of this version")]], "TYPE[.FIELD …]", "Show the fields of a resource", meta::explain),
+    command!(
+        ["api-resources"],
+        [&[
+            short("output", 'o', Text, "", "wide or name"),
+            flag("namespaced", Bool, "", "Only namespaced ones, or only others"),
+            flag("api-group", Text, "", "Only this group"),
+            flag("verbs", List, "", "Only with these verbs"),
+            flag("categories", List, "", "Only of these categories"),
+            flag("no-headers", Bool, "", "No line of headers"),
+            flag("sort-by", Text, "", "name or kind")
+        ]],
+        "",
+        "Show which resources there are",
+        meta::api_resources
+    ),
+    command!(
+        ["explain"],
+        [&[flag("recursive", Bool, "", "With the fields of fields"), flag("api-version", Text, "", "Of this version")]],
+        "TYPE[.FIELD …]",
+        "Show the fields of a resource",
+        meta::explain
+    ),
     command!(["api-versions"], [], "", "Show which API versions there are", meta::api_versions),
-    command!(["version"], [&[short("output", 'o', Text, "", "json or yaml"), flag("client", Bool, "", "Only the client's")]], "", "Show versions", meta::version),
+    command!(
+        ["version"],
+        [&[short("output", 'o', Text, "", "json or yaml"), flag("client", Bool, "", "Only the client's")]],
+        "",
+        "Show versions",
+        meta::version
+    ),
     command!(["cluster-info"], [], "", "Show where the cluster is", meta::cluster_info),
-    command!(["auth can-i"], [ALL_NAMESPACES, SUBRESOURCE], "VERB TYPE[/NAME]", "Ask whether something is allowed", meta::can_i),
-    config!("view", "", "Show the configuration", &[short("output", 'o', Text, "", "yaml or json"), flag("raw", Bool, "", "With secrets")]),
+    command!(
+        ["auth can-i"],
+        [ALL_NAMESPACES, SUBRESOURCE],
+        "VERB TYPE[/NAME]",
+        "Ask whether something is allowed",
+        meta::can_i
+    ),
+    config!(
+        "view",
+        "",
+        "Show the configuration",
+        &[short("output", 'o', Text, "", "yaml or json"), flag("raw", Bool, "", "With secrets")]
+    ),
     config!("current-context", "", "Show the current context",),
     config!("get-contexts", "", "Show all contexts", &[short("output", 'o', Text, "", "name")]),
     config!("use-context", "NAME", "Choose a context",),
-    config!("set-context", "(NAME | --current)", "Change a context", &[flag("current", Bool, "", "The current one"), flag("cluster", Text, "", "Its cluster"), flag("user", Text, "", "Its user")]),
+    config!(
+        "set-context",
+        "(NAME | --current)",
+        "Change a context",
+        &[
+            flag("current", Bool, "", "The current one"),
+            flag("cluster", Text, "", "Its cluster"),
+            flag("user", Text, "", "Its user")
+        ]
+    ),
 ];
 
 /// Help of one command.
@@ -267,7 +605,12 @@ pub fn help(command: &Command, path: &str) -> String {
     let mut flags: Vec<Flag> = command.flags.iter().flat_map(|s| s.iter().copied()).collect();
     flags.sort_by_key(|f| f.name);
     let options = if flags.is_empty() { String::new() } else { format!("Options:\n{}\n", usage(&flags)) };
-    format!("{}.\n\n{options}Usage:\n  {path} {} [options]\n\nUse \"kubectl options\" for the flags of every command:\n{}", command.about, command.usage, usage(GLOBAL))
+    format!(
+        "{}.\n\n{options}Usage:\n  {path} {} [options]\n\nUse \"kubectl options\" for the flags of every command:\n{}",
+        command.about,
+        command.usage,
+        usage(GLOBAL)
+    )
 }
 
 /// Help of a group of commands, or of all.
@@ -279,6 +622,13 @@ pub fn overview(group: &str) -> String {
             rows.push(vec![format!("  {rest}"), command.about.to_string()]);
         }
     }
-    let head = if group.is_empty() { "kubectl controls the cluster manager.".to_string() } else { format!("Commands of kubectl {group}:") };
-    format!("{head}\n\nCommands:\n{}\nUse \"kubectl <command> --help\" for more about a command.\n", crate::core::table::columns(&rows))
+    let head = if group.is_empty() {
+        "kubectl controls the cluster manager.".to_string()
+    } else {
+        format!("Commands of kubectl {group}:")
+    };
+    format!(
+        "{head}\n\nCommands:\n{}\nUse \"kubectl <command> --help\" for more about a command.\n",
+        crate::core::table::columns(&rows)
+    )
 }

@@ -85,7 +85,10 @@ impl From<Error> for Failure {
                         match causes(&body).as_slice() {
                             [] => format!("{head}: {}", status.message),
                             [one] => format!("{head}: {one}"),
-                            many => format!("{head}: \n{}", many.iter().map(|c| format!("* {c}")).collect::<Vec<_>>().join("\n")),
+                            many => format!(
+                                "{head}: \n{}",
+                                many.iter().map(|c| format!("* {c}")).collect::<Vec<_>>().join("\n")
+                            ),
                         }
                     }
                     reason => format!("Error from server ({}): {}", reason_name(reason), status.message),

@@ -48,10 +48,14 @@ pub fn read_files(ctx: &Ctx) -> Outcome<Vec<Manifest>> {
     for file in ctx.given.list("filename") {
         if file == "-" {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(|e| Failure::error(format!("reading standard input: {e}")))?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|e| Failure::error(format!("reading standard input: {e}")))?;
             parse("STDIN", &text, &mut all)?;
         } else if file.starts_with("http://") || file.starts_with("https://") {
-            return Err(Failure::error(format!("{file}: manifests from the network are not supported; download it first")));
+            return Err(Failure::error(format!(
+                "{file}: manifests from the network are not supported; download it first"
+            )));
         } else {
             read_path(Path::new(file), recursive, true, &mut all)?;
         }
@@ -61,7 +65,8 @@ pub fn read_files(ctx: &Ctx) -> Outcome<Vec<Manifest>> {
 
 fn read_path(path: &Path, recursive: bool, top: bool, all: &mut Vec<Manifest>) -> Outcome {
     let shown = path.display();
-    let meta = std::fs::metadata(path).map_err(|_| Failure::error(format!("the path {:?} does not exist", shown.to_string())))?;
+    let meta = std::fs::metadata(path)
+        .map_err(|_| Failure::error(format!("the path {:?} does not exist", shown.to_string())))?;
     if meta.is_dir() {
         if !top && !recursive {
             return Ok(());
@@ -152,7 +157,8 @@ pub async fn targets(ctx: &Ctx, args: &[String]) -> Outcome<Vec<Target>> {
     let mut targets = Vec::new();
     for ask in asks {
         let all_namespaces = ctx.given.on("all-namespaces");
-        let namespace = if ask.resource.namespaced && !all_namespaces { ctx.session.namespace.clone() } else { String::new() };
+        let namespace =
+            if ask.resource.namespaced && !all_namespaces { ctx.session.namespace.clone() } else { String::new() };
         if let Some(name) = ask.name {
             targets.push(Target { resource: ask.resource, namespace, name, object: None });
             continue;
@@ -172,7 +178,11 @@ pub async fn targets(ctx: &Ctx, args: &[String]) -> Outcome<Vec<Target>> {
 /// The query that the selection flags ask for.
 pub fn selection(ctx: &Ctx) -> Vec<(&'static str, String)> {
     let flags = [("labelSelector", "selector"), ("fieldSelector", "field-selector")];
-    flags.into_iter().map(|(name, flag)| (name, ctx.given.text(flag).to_string())).filter(|(_, v)| !v.is_empty()).collect()
+    flags
+        .into_iter()
+        .map(|(name, flag)| (name, ctx.given.text(flag).to_string()))
+        .filter(|(_, v)| !v.is_empty())
+        .collect()
 }
 
 /// The objects of a resource, by the selection flags; kind and apiVersion filled in.

@@ -124,7 +124,8 @@ async fn dispatch(args: &[String]) -> Outcome {
     }
     let mut sets: Vec<&[flags::Flag]> = vec![GLOBAL];
     sets.extend(command.flags);
-    let given = flags::parse(&rest, &sets).map_err(|e| Failure::error(format!("{e}\nSee '{path} --help' for usage.")))?;
+    let given =
+        flags::parse(&rest, &sets).map_err(|e| Failure::error(format!("{e}\nSee '{path} --help' for usage.")))?;
     if let Some(local) = command.local {
         return local(&given);
     }

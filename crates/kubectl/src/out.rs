@@ -33,7 +33,8 @@ pub fn bytes(bytes: &[u8]) {
 /// Reads `-o`, with the file that it may name.
 pub fn form(text: &str, no_headers: bool) -> Outcome<Form> {
     let Some((kind, path)) = Form::file(text) else { return Form::parse(text, no_headers).map_err(Failure::error) };
-    let content = std::fs::read_to_string(path).map_err(|e| Failure::error(format!("error reading --template {path}, {e}")))?;
+    let content =
+        std::fs::read_to_string(path).map_err(|e| Failure::error(format!("error reading --template {path}, {e}")))?;
     Form::from_file(kind, &content, no_headers).map_err(Failure::error)
 }
 

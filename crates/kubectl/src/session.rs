@@ -86,7 +86,8 @@ fn config(given: &Given) -> Outcome<Config> {
             }
             other => other?,
         },
-        None => Config::in_cluster().unwrap_or_else(|_| Config { server: "http://localhost:8080".into(), ..Config::default() }),
+        None => Config::in_cluster()
+            .unwrap_or_else(|_| Config { server: "http://localhost:8080".into(), ..Config::default() }),
     };
     if given.has("server") {
         config.server = given.text("server").to_string();
@@ -101,13 +102,13 @@ fn config(given: &Given) -> Outcome<Config> {
     Ok(config)
 }
 
-
 impl Session {
     /// Reads the configuration; connects when first used.
     pub fn new(env: &Env, given: &Given) -> Outcome<Session> {
         let config = config(given)?;
         let flag = given.text("namespace");
-        let namespace = if flag.is_empty() { config.namespace.clone().filter(|n| !n.is_empty()) } else { Some(flag.to_string()) };
+        let namespace =
+            if flag.is_empty() { config.namespace.clone().filter(|n| !n.is_empty()) } else { Some(flag.to_string()) };
         let mut headers = Vec::new();
         if given.has("as") {
             headers.push(("Impersonate-User", given.text("as").to_string()));
@@ -143,7 +144,8 @@ impl Session {
     /// Sends a request and gives back the answer's object; refusals are failures. Warnings go to standard error.
     pub async fn call(&self, method: Method, uri: &str, accept: &str, body: Body) -> Outcome<Value> {
         let bytes = self.call_bytes(method, uri, accept, body).await?;
-        api::json::parse(&bytes).map_err(|e| Failure::error(format!("the server's answer to {uri} is not JSON: {}", e.message)))
+        api::json::parse(&bytes)
+            .map_err(|e| Failure::error(format!("the server's answer to {uri} is not JSON: {}", e.message)))
     }
 
     /// As [`Session::call`], but whatever the answer is made of.
@@ -169,10 +171,14 @@ impl Session {
         match &error {
             Error::Transport(text) if text.contains("refused") => {
                 let server = self.https.config().server.split("://").last().unwrap_or_default().to_string();
-                let text = format!("The connection to the server {server} was refused - did you specify the right host or port?");
+                let text = format!(
+                    "The connection to the server {server} was refused - did you specify the right host or port?"
+                );
                 Failure { text, code: 1, reason: None }
             }
-            Error::Transport(text) => Failure { text: format!("Unable to connect to the server: {text}"), code: 1, reason: None },
+            Error::Transport(text) => {
+                Failure { text: format!("Unable to connect to the server: {text}"), code: 1, reason: None }
+            }
             _ => error.into(),
         }
     }
@@ -189,7 +195,8 @@ impl Session {
             && failure.is_not_found()
             && let Some((_, rest)) = uri.split_once("/namespaces/")
             && let Some((namespace, _)) = rest.split_once('/')
-            && let Err(outer) = self.call(Method::GET, &format!("/api/v1/namespaces/{namespace}"), accept, Body::default()).await
+            && let Err(outer) =
+                self.call(Method::GET, &format!("/api/v1/namespaces/{namespace}"), accept, Body::default()).await
             && outer.is_not_found()
         {
             return Err(outer);

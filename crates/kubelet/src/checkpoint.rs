@@ -36,7 +36,10 @@ pub fn load(root: &Path) -> Vec<Pod> {
         if path.extension().is_none_or(|e| e != "json") {
             continue;
         }
-        match std::fs::read(&path).map_err(|e| e.to_string()).and_then(|t| serde_json::from_slice(&t).map_err(|e| e.to_string())) {
+        match std::fs::read(&path)
+            .map_err(|e| e.to_string())
+            .and_then(|t| serde_json::from_slice(&t).map_err(|e| e.to_string()))
+        {
             Ok(pod) => out.push(pod),
             Err(e) => tracing::warn!(path = %path.display(), error = e, "cannot read a pod's checkpoint"),
         }

@@ -65,7 +65,8 @@ fn namespaces(pod: &Pod, target: Option<String>) -> NamespaceOption {
         (_, true, _) => NamespaceMode::Pod,
         _ => NamespaceMode::Container,
     };
-    let users = (s.host_users == Some(false)).then(|| UserNamespace { mode: NamespaceMode::Pod as i32, ..Default::default() });
+    let users =
+        (s.host_users == Some(false)).then(|| UserNamespace { mode: NamespaceMode::Pod as i32, ..Default::default() });
     NamespaceOption {
         network: host(s.host_network),
         ipc: host(s.host_ipc),
@@ -98,7 +99,12 @@ pub fn sandbox(config: &KubeletConfig, dns: &NodeDns, pod: &Pod, attempt: u32) -
         (_, true) => format!("{name}.{domain}"),
         _ => name,
     };
-    let ports = s.containers.iter().chain(&s.init_containers).flat_map(|c| &c.ports).filter(|p| p.host_port > 0 && !s.host_network);
+    let ports = s
+        .containers
+        .iter()
+        .chain(&s.init_containers)
+        .flat_map(|c| &c.ports)
+        .filter(|p| p.host_port > 0 && !s.host_network);
     let protocol = |p: &str| match p {
         "UDP" => Protocol::Udp,
         "SCTP" => Protocol::Sctp,
@@ -115,7 +121,12 @@ pub fn sandbox(config: &KubeletConfig, dns: &NodeDns, pod: &Pod, attempt: u32) -
         ..Default::default()
     };
     PodSandboxConfig {
-        metadata: Some(PodSandboxMetadata { name: m.name.clone(), uid: m.uid.clone(), namespace: m.namespace.clone(), attempt }),
+        metadata: Some(PodSandboxMetadata {
+            name: m.name.clone(),
+            uid: m.uid.clone(),
+            namespace: m.namespace.clone(),
+            attempt,
+        }),
         hostname,
         log_directory: log_dir(config, pod).display().to_string(),
         dns_config: Some(files::dns(pod, dns, &config.cluster_dns, &config.cluster_domain)),
@@ -141,13 +152,26 @@ pub fn sandbox(config: &KubeletConfig, dns: &NodeDns, pod: &Pod, attempt: u32) -
 }
 
 const MASKED: [&str; 10] = [
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-    "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
 ];
 const MASKED_MORE: [&str; 2] = ["/sys/devices/virtual/powercap", "/proc/timer_stats"];
 const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-fn security(config: &KubeletConfig, pod: &Pod, own: &SecurityContext, target: Option<String>) -> LinuxContainerSecurityContext {
+fn security(
+    config: &KubeletConfig,
+    pod: &Pod,
+    own: &SecurityContext,
+    target: Option<String>,
+) -> LinuxContainerSecurityContext {
     let all = &pod.spec.security_context;
     let privileged = own.privileged == Some(true);
     let list = |paths: &[&str]| paths.iter().map(|p| p.to_string()).collect::<Vec<_>>();
@@ -199,9 +223,11 @@ pub fn container(config: &KubeletConfig, pod: &Pod, c: &Container, inputs: Input
         (NOTE_MESSAGE_FILE, inputs.message_file.display().to_string()),
     ];
     let m = &pod.metadata;
-    let labels = [(LABEL_NAME, &m.name), (LABEL_NAMESPACE, &m.namespace), (LABEL_UID, &m.uid), (LABEL_CONTAINER, &c.name)];
+    let labels =
+        [(LABEL_NAME, &m.name), (LABEL_NAMESPACE, &m.namespace), (LABEL_UID, &m.uid), (LABEL_CONTAINER, &c.name)];
     let stop = c.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()).unwrap_or_default();
-    let stop = Signal::from_str_name(&stop.replace('+', "PLUS").replace('-', "MINUS")).unwrap_or(Signal::RuntimeDefault);
+    let stop =
+        Signal::from_str_name(&stop.replace('+', "PLUS").replace('-', "MINUS")).unwrap_or(Signal::RuntimeDefault);
     ContainerConfig {
         metadata: Some(ContainerMetadata { name: c.name.clone(), attempt: inputs.attempt }),
         image: Some(ImageSpec { image: inputs.image, user_specified_image: c.image.clone(), ..Default::default() }),
@@ -258,7 +284,11 @@ pub fn container_seen(c: &ContainerStatus, sandbox: &str) -> ContainerSeen {
         sandbox: sandbox.to_string(),
         attempt: c.metadata.as_ref().map_or(0, |m| m.attempt),
         state,
-        image: c.image.as_ref().map(|i| if i.user_specified_image.is_empty() { &i.image } else { &i.user_specified_image }.clone()).unwrap_or_default(),
+        image: c
+            .image
+            .as_ref()
+            .map(|i| if i.user_specified_image.is_empty() { &i.image } else { &i.user_specified_image }.clone())
+            .unwrap_or_default(),
         image_id: c.image_ref.clone(),
         hash: c.annotations.get(NOTE_HASH).cloned().unwrap_or_default(),
         created_at: at(c.created_at),
@@ -266,7 +296,11 @@ pub fn container_seen(c: &ContainerStatus, sandbox: &str) -> ContainerSeen {
         finished_at: at(c.finished_at),
         exit_code: c.exit_code,
         signal: 0,
-        reason: if c.reason.is_empty() && state == Run::Exited { if c.exit_code == 0 { "Completed" } else { "Error" }.into() } else { c.reason.clone() },
+        reason: if c.reason.is_empty() && state == Run::Exited {
+            if c.exit_code == 0 { "Completed" } else { "Error" }.into()
+        } else {
+            c.reason.clone()
+        },
         message,
         user,
     }
@@ -278,11 +312,13 @@ const MAX_LOG_MESSAGE: usize = 2048;
 fn termination_message(c: &ContainerStatus) -> String {
     let file = c.annotations.get(NOTE_MESSAGE_FILE).cloned().unwrap_or_default();
     let text = std::fs::read(&file).unwrap_or_default();
-    let tail = |bytes: &[u8], max: usize| String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(max)..]).into_owned();
+    let tail =
+        |bytes: &[u8], max: usize| String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(max)..]).into_owned();
     if !text.is_empty() {
         return tail(&text, MAX_MESSAGE);
     }
-    let from_log = c.annotations.get(NOTE_MESSAGE_POLICY).is_some_and(|p| p == "FallbackToLogsOnError") && c.exit_code != 0;
+    let from_log =
+        c.annotations.get(NOTE_MESSAGE_POLICY).is_some_and(|p| p == "FallbackToLogsOnError") && c.exit_code != 0;
     if !from_log {
         return String::new();
     }

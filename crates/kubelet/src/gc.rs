@@ -22,14 +22,16 @@ pub fn disk(path: &Path) -> Option<(u64, u64)> {
     // SAFETY: zero is a valid statvfs, the name ends with NUL.
     unsafe {
         let mut found: libc::statvfs = std::mem::zeroed();
-        (libc::statvfs(name.as_ptr(), &mut found) == 0).then(|| (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize))
+        (libc::statvfs(name.as_ptr(), &mut found) == 0)
+            .then(|| (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize))
     }
 }
 
 /// Removes what belongs to pods that neither the API nor a worker knows. Called once the pods are known.
 pub async fn strays(shared: &Arc<Shared>) {
     let known: BTreeSet<String> = shared.workers().keys().cloned().collect();
-    let found = shared.cri.list_pod_sandbox(ListPodSandboxRequest::default()).await.map(|a| a.items).unwrap_or_default();
+    let found =
+        shared.cri.list_pod_sandbox(ListPodSandboxRequest::default()).await.map(|a| a.items).unwrap_or_default();
     for sandbox in found {
         let Some(uid) = sandbox.labels.get(LABEL_UID) else { continue }; // somebody else's
         if !known.contains(uid) {
@@ -65,7 +67,11 @@ pub async fn rotate_logs(shared: &Shared) {
     for (pod, seen) in workers {
         let running: Vec<_> = {
             let seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            seen.containers.iter().filter(|c| c.state == Run::Running).map(|c| (c.id.clone(), c.name.clone(), c.attempt)).collect()
+            seen.containers
+                .iter()
+                .filter(|c| c.state == Run::Running)
+                .map(|c| (c.id.clone(), c.name.clone(), c.attempt))
+                .collect()
         };
         for (id, name, attempt) in running {
             let dir = log_dir(&shared.config, &pod).join(&name);
@@ -80,7 +86,8 @@ pub async fn rotate_logs(shared: &Shared) {
 }
 
 async fn rotate(shared: &Shared, id: &str, path: &Path) -> Result<(), String> {
-    let stamp: String = api::time::format_seconds(shared.env.wall().unix_seconds()).chars().filter(char::is_ascii_digit).collect();
+    let stamp: String =
+        api::time::format_seconds(shared.env.wall().unix_seconds()).chars().filter(char::is_ascii_digit).collect();
     let (date, time) = stamp.split_at(8.min(stamp.len()));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let aside = path.with_file_name(format!("{name}.{date}-{time}"));
@@ -131,9 +138,11 @@ pub async fn images(shared: Arc<Shared>) {
 
 async fn free_images(shared: &Shared, mut wanted: u64) -> Result<(), wire::Status> {
     let containers = shared.cri.list_containers(ListContainersRequest::default()).await?.containers;
-    let used: BTreeSet<String> = containers.into_iter().flat_map(|c| [c.image_id, c.image_ref, c.image.unwrap_or_default().image]).collect();
+    let used: BTreeSet<String> =
+        containers.into_iter().flat_map(|c| [c.image_id, c.image_ref, c.image.unwrap_or_default().image]).collect();
     for image in shared.cri.list_images(ListImagesRequest::default()).await?.images {
-        let in_use = std::iter::once(&image.id).chain(&image.repo_tags).chain(&image.repo_digests).any(|n| used.contains(n));
+        let in_use =
+            std::iter::once(&image.id).chain(&image.repo_tags).chain(&image.repo_digests).any(|n| used.contains(n));
         if wanted == 0 || in_use || image.pinned {
             continue;
         }

@@ -18,7 +18,10 @@ pub fn port(container: &Container, wanted: &Value) -> Result<u16, String> {
         },
         _ => None,
     };
-    number.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| format!("invalid port number: {wanted}"))
+    number
+        .and_then(|n| u16::try_from(n).ok())
+        .filter(|n| *n > 0)
+        .ok_or_else(|| format!("invalid port number: {wanted}"))
 }
 
 /// The pod's address, as the node reaches it.
@@ -42,7 +45,14 @@ pub fn request(container: &Container, g: &HttpGet, host: &str, agent: &str) -> R
 }
 
 /// Runs a hook to its end.
-pub async fn run(shared: &Shared, pod: &Pod, container: &Container, id: &str, hook: &Handler, ips: &[String]) -> Result<(), String> {
+pub async fn run(
+    shared: &Shared,
+    pod: &Pod,
+    container: &Container,
+    id: &str,
+    hook: &Handler,
+    ips: &[String],
+) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let request = ExecSyncRequest { container_id: id.into(), cmd: exec.command.clone(), timeout: 0 };
         let answer = shared.cri.exec_sync(request).await.map_err(|e| e.message().to_string())?;

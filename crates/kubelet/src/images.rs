@@ -31,10 +31,18 @@ fn failed(reason: &str, message: String) -> Outcome {
 
 /// Makes sure that the image of a container (and those of its image volumes) is here.
 pub async fn ensure(c: &Context, name: &str) -> Outcome {
-    let Some(container) = c.pod.container(name) else { return failed("", format!("container {name:?} is not in the pod")) };
+    let Some(container) = c.pod.container(name) else {
+        return failed("", format!("container {name:?} is not in the pod"));
+    };
     for volume in c.pod.spec.volumes.iter().filter(|v| container.volume_mounts.iter().any(|m| m.name == v.name)) {
         if let Some(image) = &volume.image
-            && let Err(outcome) = one(c, name, &image.reference, if image.pull_policy.is_empty() { "IfNotPresent" } else { &image.pull_policy }).await
+            && let Err(outcome) = one(
+                c,
+                name,
+                &image.reference,
+                if image.pull_policy.is_empty() { "IfNotPresent" } else { &image.pull_policy },
+            )
+            .await
         {
             return outcome;
         }
@@ -53,9 +61,15 @@ async fn present(c: &Context, image: &str) -> Result<Option<(String, u64)>, wire
 
 async fn one(c: &Context, name: &str, image: &str, policy: &str) -> Result<String, Outcome> {
     let tell = |warning: bool, reason: &str, text: String| c.shared.tell(&c.pod, name, warning, reason, text);
-    let here = present(c, image).await.map_err(|e| failed("ImageInspectError", format!("Failed to inspect image {image:?}: {}", e.message())))?;
+    let here = present(c, image)
+        .await
+        .map_err(|e| failed("ImageInspectError", format!("Failed to inspect image {image:?}: {}", e.message())))?;
     if let (Some((id, _)), "IfNotPresent" | "Never") = (&here, policy) {
-        tell(false, "Pulled", format!("Container image {image:?} already present on machine and can be accessed by the pod"));
+        tell(
+            false,
+            "Pulled",
+            format!("Container image {image:?} already present on machine and can be accessed by the pod"),
+        );
         return Ok(id.clone());
     }
     if policy == "Never" {
@@ -78,7 +92,11 @@ async fn one(c: &Context, name: &str, image: &str, policy: &str) -> Result<Strin
             Ok(id)
         }
         Err(e) => {
-            let reason = if e.code() == Code::InvalidArgument && e.message().contains("couldn't parse image name") { "InvalidImageName" } else { "ErrImagePull" };
+            let reason = if e.code() == Code::InvalidArgument && e.message().contains("couldn't parse image name") {
+                "InvalidImageName"
+            } else {
+                "ErrImagePull"
+            };
             tell(true, "Failed", format!("Failed to pull image {image:?}: {}", e.message()));
             tell(true, "Failed", format!("Error: {reason}"));
             Err(failed(reason, e.message().to_string()))
@@ -122,12 +140,19 @@ async fn credentials(c: &Context, image: &str) -> Vec<AuthConfig> {
         let data = match c.shared.objects.get(&Ref::secret(&c.pod.metadata.namespace, &reference.name)).await {
             Ok(Some(data)) => data,
             _ => {
-                let text = format!("Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.", reference.name);
+                let text = format!(
+                    "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                    reference.name
+                );
                 c.shared.tell(&c.pod, "", true, "FailedToRetrieveImagePullSecret", text);
                 continue;
             }
         };
-        let new = data.values.get(".dockerconfigjson").and_then(|t| serde_json::from_slice::<DockerConfig>(t).ok()).map(|c| c.auths);
+        let new = data
+            .values
+            .get(".dockerconfigjson")
+            .and_then(|t| serde_json::from_slice::<DockerConfig>(t).ok())
+            .map(|c| c.auths);
         let old = data.values.get(".dockercfg").and_then(|t| serde_json::from_slice(t).ok());
         let auths: BTreeMap<String, DockerAuth> = new.or(old).unwrap_or_default();
         for (server, auth) in auths {
@@ -141,9 +166,19 @@ async fn credentials(c: &Context, image: &str) -> Vec<AuthConfig> {
 }
 
 fn config(server: &str, a: &DockerAuth) -> AuthConfig {
-    let mut auth = AuthConfig { username: a.username.clone(), password: a.password.clone(), server_address: server.into(), ..Default::default() };
+    let mut auth = AuthConfig {
+        username: a.username.clone(),
+        password: a.password.clone(),
+        server_address: server.into(),
+        ..Default::default()
+    };
     if auth.username.is_empty()
-        && let Some((user, password)) = STANDARD.decode(&a.auth).ok().and_then(|b| String::from_utf8(b).ok()).as_deref().and_then(|t| t.split_once(':'))
+        && let Some((user, password)) = STANDARD
+            .decode(&a.auth)
+            .ok()
+            .and_then(|b| String::from_utf8(b).ok())
+            .as_deref()
+            .and_then(|t| t.split_once(':'))
     {
         (auth.username, auth.password) = (user.into(), password.into());
     }
@@ -190,7 +225,13 @@ mod tests {
 
     #[test]
     fn policies_by_tag() {
-        for (image, want) in [("a", "Always"), ("a:latest", "Always"), ("a:1", "IfNotPresent"), ("h:5000/a", "Always"), ("a@sha256:1", "IfNotPresent")] {
+        for (image, want) in [
+            ("a", "Always"),
+            ("a:latest", "Always"),
+            ("a:1", "IfNotPresent"),
+            ("h:5000/a", "Always"),
+            ("a@sha256:1", "IfNotPresent"),
+        ] {
             assert_eq!(policy(&Container { image: image.into(), ..Container::default() }), want, "{image}");
         }
     }

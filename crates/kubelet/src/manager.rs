@@ -36,7 +36,8 @@ impl Handle {
 pub async fn run(env: &Env, config: KubeletConfig, client: Client, cri: Arc<dyn Cri>) -> Result<Handle, String> {
     std::fs::create_dir_all(config.root_dir.join("pods")).map_err(|e| format!("{}: {e}", config.root_dir.display()))?;
     let version = cri.version().await.map_err(|e| format!("the container runtime does not answer: {}", e.message()))?;
-    let scheme = if config.runtime_scheme.is_empty() { version.runtime_name.clone() } else { config.runtime_scheme.clone() };
+    let scheme =
+        if config.runtime_scheme.is_empty() { version.runtime_name.clone() } else { config.runtime_scheme.clone() };
     let machine = node::machine(&config);
     let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Shared>| {
         let weak = weak.clone();

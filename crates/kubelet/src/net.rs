@@ -76,7 +76,10 @@ fn tls() -> Result<tokio_rustls::TlsConnector, String> {
 fn address(host: &str) -> Result<IpAddr, String> {
     match host {
         "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
-        host => host.trim_matches(['[', ']']).parse().map_err(|_| format!("host {host:?} is not an address: names are not resolved for probes and hooks")),
+        host => host
+            .trim_matches(['[', ']'])
+            .parse()
+            .map_err(|_| format!("host {host:?} is not an address: names are not resolved for probes and hooks")),
     }
 }
 
@@ -114,7 +117,9 @@ where
     let path = if g.path.starts_with('/') { g.path.clone() } else { format!("/{}", g.path) };
     let mut request = Request::get(path);
     let own = |name: &str| g.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
-    for (name, fallback) in [("host", format!("{}:{}", g.host, g.port)), ("user-agent", g.agent.clone()), ("accept", "*/*".into())] {
+    for (name, fallback) in
+        [("host", format!("{}:{}", g.host, g.port)), ("user-agent", g.agent.clone()), ("accept", "*/*".into())]
+    {
         if !own(name) {
             request = request.header(name, fallback);
         }
@@ -122,7 +127,8 @@ where
     for (name, value) in g.headers.iter().filter(|(_, v)| !v.is_empty()) {
         request = request.header(name, value);
     }
-    let request = request.header(header::CONNECTION, "close").body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
+    let request =
+        request.header(header::CONNECTION, "close").body(Full::<Bytes>::default()).map_err(|e| e.to_string())?;
     let work = async {
         let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let status = answer.status().as_u16();
@@ -143,8 +149,9 @@ where
 /// Calls `grpc.health.v1.Health/Check`; fine if the service is SERVING.
 pub async fn grpc_health(host: &str, port: u16, service: &str) -> Result<(), String> {
     let stream = connect(host, port).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .map_err(|e| e.to_string())?;
     // A protobuf message with one string field, behind gRPC's five-byte prefix.
     let mut message = Vec::new();
     if !service.is_empty() {

@@ -37,7 +37,8 @@ pub struct Machine {
 pub fn machine(config: &KubeletConfig) -> Machine {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from) as i64;
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<i64>().ok());
+    let total =
+        meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<i64>().ok());
     let storage = crate::gc::disk(&config.root_dir).map_or(0, |(total, _)| total as i64);
     Machine { milli_cpu: cpus * 1000, memory: total.unwrap_or(0) * 1024, storage }
 }
@@ -79,7 +80,8 @@ fn read_line(path: &str) -> String {
 
 fn node_info(runtime: &str) -> Value {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let pretty = release.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"').to_string();
+    let pretty =
+        release.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"').to_string();
     let machine_id = read_line("/etc/machine-id");
     let uuid = read_line("/sys/class/dmi/id/product_uuid");
     json!({
@@ -105,7 +107,16 @@ pub struct NodeKeeper {
 impl NodeKeeper {
     pub fn new(shared: Arc<Shared>, machine: Machine, runtime: String) -> NodeKeeper {
         let begun = shared.env.now();
-        NodeKeeper { begun, shared, machine, runtime, told: Value::Null, told_at: None, uid: String::new(), lease_known: false }
+        NodeKeeper {
+            begun,
+            shared,
+            machine,
+            runtime,
+            told: Value::Null,
+            told_at: None,
+            uid: String::new(),
+            lease_known: false,
+        }
     }
 
     /// Registers, then beats until the process ends.
@@ -115,7 +126,9 @@ impl NodeKeeper {
         while self.shared.config.register_node {
             match self.register().await {
                 Ok(()) => break,
-                Err(e) => tracing::warn!(node = self.shared.config.node_name, error = %e, "cannot register the node yet"),
+                Err(e) => {
+                    tracing::warn!(node = self.shared.config.node_name, error = %e, "cannot register the node yet")
+                }
             }
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(7));
@@ -134,7 +147,9 @@ impl NodeKeeper {
             };
             if next_lease <= self.shared.env.now() {
                 match self.renew().await {
-                    Ok(()) => next_lease = self.shared.env.now() + self.shared.config.heartbeat - Duration::from_millis(1),
+                    Ok(()) => {
+                        next_lease = self.shared.env.now() + self.shared.config.heartbeat - Duration::from_millis(1)
+                    }
                     Err(e) => tracing::warn!(error = %e, "cannot renew the node's lease"),
                 }
             }
@@ -180,11 +195,20 @@ impl NodeKeeper {
             Ok(answer) => {
                 let conditions = answer.status.unwrap_or_default().conditions;
                 let bad = conditions.iter().find(|c| !c.status);
-                bad.map(|c| format!("container runtime network not ready: {}=false reason:{} message:{}", c.r#type, c.reason, c.message))
+                bad.map(|c| {
+                    format!(
+                        "container runtime network not ready: {}=false reason:{} message:{}",
+                        c.r#type, c.reason, c.message
+                    )
+                })
             }
         };
         let ready = problem.is_none();
-        let status = self.status(ready, problem.unwrap_or_else(|| "kubelet is posting ready status".into()), self.images().await);
+        let status = self.status(
+            ready,
+            problem.unwrap_or_else(|| "kubelet is posting ready status".into()),
+            self.images().await,
+        );
         // A node that was ready is not told otherwise while its parts come up again after a restart.
         if !ready && ready_of(&self.told) == Some(true) && self.begun.elapsed() < STARTING {
             return Ok(false);
@@ -204,10 +228,15 @@ impl NodeKeeper {
     }
 
     async fn images(&self) -> Vec<Value> {
-        let mut images = self.shared.cri.list_images(ListImagesRequest::default()).await.map(|a| a.images).unwrap_or_default();
+        let mut images =
+            self.shared.cri.list_images(ListImagesRequest::default()).await.map(|a| a.images).unwrap_or_default();
         images.sort_by_key(|i| (std::cmp::Reverse(i.size), i.id.clone()));
-        let named = images.into_iter().filter(|i| !i.repo_tags.is_empty() || !i.repo_digests.is_empty()).take(MAX_IMAGES);
-        named.map(|i| (i.size, [i.repo_digests, i.repo_tags].concat())).map(|(size, names)| json!({"names": names, "sizeBytes": size})).collect()
+        let named =
+            images.into_iter().filter(|i| !i.repo_tags.is_empty() || !i.repo_digests.is_empty()).take(MAX_IMAGES);
+        named
+            .map(|i| (i.size, [i.repo_digests, i.repo_tags].concat()))
+            .map(|(size, names)| json!({"names": names, "sizeBytes": size}))
+            .collect()
     }
 
     fn status(&self, ready: bool, message: String, images: Vec<Value>) -> Value {
@@ -220,7 +249,8 @@ impl NodeKeeper {
         };
         let free = &self.shared.allocatable;
         let left = |name: &str| free.get(name).copied().unwrap_or(0);
-        let mut addresses: Vec<Value> = config.node_ips.iter().map(|ip| json!({"type": "InternalIP", "address": ip})).collect();
+        let mut addresses: Vec<Value> =
+            config.node_ips.iter().map(|ip| json!({"type": "InternalIP", "address": ip})).collect();
         addresses.push(json!({"type": "Hostname", "address": config.hostname}));
         let calm = |kind: &str, reason: &str, text: &str| self.condition(kind, false, reason, text);
         let reason = if ready { "KubeletReady" } else { "KubeletNotReady" };
@@ -246,7 +276,9 @@ impl NodeKeeper {
     fn condition(&self, kind: &str, on: bool, reason: &str, message: &str) -> Value {
         let now = time(self.shared.env.wall());
         let value = if on { "True" } else { "False" };
-        let old = self.told["conditions"].as_array().and_then(|l| l.iter().find(|c| c["type"] == kind && c["status"] == value));
+        let old = self.told["conditions"]
+            .as_array()
+            .and_then(|l| l.iter().find(|c| c["type"] == kind && c["status"] == value));
         let since = old.map_or_else(|| now.clone(), |c| c["lastTransitionTime"].clone());
         json!({"type": kind, "status": value, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": since})
     }
@@ -265,7 +297,8 @@ impl NodeKeeper {
         }
         let mut lease = json!({"metadata": {"name": config.node_name, "namespace": LEASES}, "spec": spec});
         if !self.uid.is_empty() {
-            lease["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Node", "name": config.node_name, "uid": self.uid}]);
+            lease["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "v1", "kind": "Node", "name": config.node_name, "uid": self.uid}]);
         }
         match self.shared.client.create(&resources::LEASES, LEASES, lease).await {
             Ok(_) => self.lease_known = true,

@@ -90,7 +90,8 @@ impl Objects {
             Err(e) => return Err(format!("failed to get {} {}/{}: {e}", r.kind(), r.namespace, r.name)),
         };
         let mut values: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        let decode = |text: &str| STANDARD.decode(text).map_err(|e| format!("{} {}/{}: {e}", r.kind(), r.namespace, r.name));
+        let decode =
+            |text: &str| STANDARD.decode(text).map_err(|e| format!("{} {}/{}: {e}", r.kind(), r.namespace, r.name));
         for (key, text) in &view.data {
             values.insert(key.clone(), if r.secret { decode(text)? } else { text.clone().into_bytes() });
         }
@@ -123,7 +124,8 @@ impl Objects {
                 // The task wakes everybody who was there when it started: start it anew with all.
                 entry.task.abort();
                 let all = entry.pods.iter().cloned().collect::<Vec<_>>().join(" ");
-                entry.task = self.env.spawn("watch-object", watch(self.client.clone(), r.clone(), self.wake.clone(), all));
+                entry.task =
+                    self.env.spawn("watch-object", watch(self.client.clone(), r.clone(), self.wake.clone(), all));
             }
         }
     }
@@ -152,7 +154,12 @@ async fn follow(client: &Client, r: &Ref, after: &mut Option<u64>, mut changed: 
     let from = match *after {
         Some(after) => after,
         None => {
-            let request = client::ListRequest { resource: resource.clone(), namespace: namespace.clone(), fields: fields.clone(), ..Default::default() };
+            let request = client::ListRequest {
+                resource: resource.clone(),
+                namespace: namespace.clone(),
+                fields: fields.clone(),
+                ..Default::default()
+            };
             let revision = client.list(request).await?.revision;
             changed(); // whatever happened before the list
             *after.insert(revision)

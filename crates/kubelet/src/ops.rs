@@ -42,13 +42,15 @@ pub async fn carry_out(c: Context, effect: Effect) -> Outcome {
         Effect::Pull { container } => crate::images::ensure(&c, &container).await,
         Effect::Start { container, attempt, image } => start(&c, &container, attempt, image).await,
         Effect::Stop { id, container, grace, reason, .. } => stop(&c, &id, &container, grace, &reason).await,
-        Effect::StopSandbox { id } => match c.shared.cri.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: id }).await {
-            Ok(()) => Outcome::Done,
-            Err(e) => {
-                c.shared.tell(&c.pod, "", true, "FailedKillPod", format!("error killing pod: {}", e.message()));
-                failed("", e.message())
+        Effect::StopSandbox { id } => {
+            match c.shared.cri.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: id }).await {
+                Ok(()) => Outcome::Done,
+                Err(e) => {
+                    c.shared.tell(&c.pod, "", true, "FailedKillPod", format!("error killing pod: {}", e.message()));
+                    failed("", e.message())
+                }
             }
-        },
+        }
         Effect::Cleanup => {
             let (root, uid) = (c.shared.config.root_dir.clone(), c.pod.metadata.uid.clone());
             c.shared.objects.follow(&uid, &Default::default());
@@ -101,11 +103,16 @@ async fn run_sandbox(c: &Context, attempt: u32) -> Outcome {
 
 /// What the pod's RuntimeClass stands for; empty is the runtime's default.
 async fn runtime_handler(c: &Context) -> Result<String, String> {
-    let Some(name) = c.pod.spec.runtime_class_name.as_deref().filter(|n| !n.is_empty()) else { return Ok(String::new()) };
+    let Some(name) = c.pod.spec.runtime_class_name.as_deref().filter(|n| !n.is_empty()) else {
+        return Ok(String::new());
+    };
     let resource = client::Resource::new("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", false);
-    let class: serde_json::Value = c.shared.client.get(client::At { resource: &resource, namespace: "", name }).await.map_err(|e| {
-        format!("failed to get sandbox runtime: RuntimeClass {name:?}: {e}")
-    })?;
+    let class: serde_json::Value = c
+        .shared
+        .client
+        .get(client::At { resource: &resource, namespace: "", name })
+        .await
+        .map_err(|e| format!("failed to get sandbox runtime: RuntimeClass {name:?}: {e}"))?;
     Ok(class["handler"].as_str().unwrap_or_default().to_string())
 }
 
@@ -114,7 +121,9 @@ fn lookup<'a>(c: &'a Context, name: &str) -> Option<(Kind, &'a Container)> {
 }
 
 async fn start(c: &Context, name: &str, attempt: u32, image: String) -> Outcome {
-    let Some((kind, container)) = lookup(c, name) else { return failed("", format!("container {name:?} is not in the pod")) };
+    let Some((kind, container)) = lookup(c, name) else {
+        return failed("", format!("container {name:?} is not in the pod"));
+    };
     let shared = &c.shared;
     let tell = |reason: &str, message: String| shared.tell(&c.pod, name, true, reason, message);
     let sandbox = match c.seen.sandboxes.first().filter(|s| s.ready) {
@@ -169,7 +178,13 @@ async fn remove_old(c: &Context, name: &str) {
     }
 }
 
-async fn configure(c: &Context, container: &Container, attempt: u32, image: String, ips: &[String]) -> Result<ContainerConfig, String> {
+async fn configure(
+    c: &Context,
+    container: &Container,
+    attempt: u32,
+    image: String,
+    ips: &[String],
+) -> Result<ContainerConfig, String> {
     run_as_non_root(c, container, &image).await?;
     if !container.volume_devices.is_empty() {
         return Err("raw block volumes (volumeDevices) are not supported by this kubelet".into());
@@ -181,16 +196,25 @@ async fn configure(c: &Context, container: &Container, attempt: u32, image: Stri
     let (mut mounts, message_file) = (volume_mounts(c, container, &variables)?, message_file(c, container, attempt)?);
     if !container.termination_message_path.is_empty() {
         let host_path = message_file.display().to_string();
-        mounts.push(Mount { container_path: container.termination_message_path.clone(), host_path, ..Default::default() });
+        mounts.push(Mount {
+            container_path: container.termination_message_path.clone(),
+            host_path,
+            ..Default::default()
+        });
     }
     let wants_hosts = !container.volume_mounts.iter().any(|m| m.mount_path == "/etc/hosts");
     if wants_hosts && !(ips.is_empty() && !c.pod.spec.host_network) {
-        mounts.push(Mount { container_path: "/etc/hosts".into(), host_path: hosts_file(c, ips)?, ..Default::default() });
+        mounts.push(Mount {
+            container_path: "/etc/hosts".into(),
+            host_path: hosts_file(c, ips)?,
+            ..Default::default()
+        });
     }
     let target = match container.target_container_name.as_str() {
         "" => None,
         name => {
-            let running = c.seen.containers.iter().find(|s| s.name == name && s.state == crate::core::machine::Run::Running);
+            let running =
+                c.seen.containers.iter().find(|s| s.name == name && s.state == crate::core::machine::Run::Running);
             Some(running.map(|s| s.id.clone()).ok_or_else(|| format!("unable to find target container {name}"))?)
         }
     };
@@ -213,17 +237,25 @@ async fn run_as_non_root(c: &Context, container: &Container, image: &str) -> Res
     if own.run_as_non_root.or(all.run_as_non_root) != Some(true) {
         return Ok(());
     }
-    let who = format!("(pod: {:?}, container: {})", format!("{}_{}({})", c.pod.metadata.name, c.pod.metadata.namespace, c.pod.metadata.uid), container.name);
+    let who = format!(
+        "(pod: {:?}, container: {})",
+        format!("{}_{}({})", c.pod.metadata.name, c.pod.metadata.namespace, c.pod.metadata.uid),
+        container.name
+    );
     if let Some(uid) = own.run_as_user.or(all.run_as_user) {
         return if uid == 0 { Err(format!("container's runAsUser breaks non-root policy {who}")) } else { Ok(()) };
     }
-    let request = ImageStatusRequest { image: Some(ImageSpec { image: image.into(), ..Default::default() }), verbose: false };
-    let found = c.shared.cri.image_status(request).await.map_err(|e| e.message().to_string())?.image.unwrap_or_default();
+    let request =
+        ImageStatusRequest { image: Some(ImageSpec { image: image.into(), ..Default::default() }), verbose: false };
+    let found =
+        c.shared.cri.image_status(request).await.map_err(|e| e.message().to_string())?.image.unwrap_or_default();
     match (found.uid, found.username.as_str()) {
         (Some(uid), _) if uid.value == 0 => Err(format!("container has runAsNonRoot and image will run as root {who}")),
         (Some(_), _) => Ok(()),
         (None, "" | "root") => Err(format!("container has runAsNonRoot and image will run as root {who}")),
-        (None, name) => Err(format!("container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {who}")),
+        (None, name) => Err(format!(
+            "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {who}"
+        )),
     }
 }
 
@@ -273,7 +305,12 @@ fn set(out: &mut Vec<(String, String)>, name: String, value: String) {
     out.push((name, value));
 }
 
-async fn source_value(c: &Context, container: &Container, s: &crate::core::pod::EnvSource, facts: &env::Facts) -> Result<Option<String>, String> {
+async fn source_value(
+    c: &Context,
+    container: &Container,
+    s: &crate::core::pod::EnvSource,
+    facts: &env::Facts,
+) -> Result<Option<String>, String> {
     let ns = &c.pod.metadata.namespace;
     if let Some(f) = &s.field_ref {
         return env::field(&c.pod, &f.field_path, facts).map(Some);
@@ -293,7 +330,12 @@ async fn source_value(c: &Context, container: &Container, s: &crate::core::pod::
         Some(data) => match data.values.get(&key.key) {
             Some(value) => Ok(Some(String::from_utf8_lossy(value).into_owned())),
             None if optional => Ok(None),
-            None => Err(format!("couldn't find key {} in {} {ns}/{}", key.key, if r.secret { "Secret" } else { "ConfigMap" }, r.name)),
+            None => Err(format!(
+                "couldn't find key {} in {} {ns}/{}",
+                key.key,
+                if r.secret { "Secret" } else { "ConfigMap" },
+                r.name
+            )),
         },
     }
 }
@@ -311,7 +353,11 @@ fn volume_mounts(c: &Context, container: &Container, variables: &[(String, Strin
         };
         let recursive = matches!(m.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible")) && m.read_only;
         let mut mount = Mount {
-            container_path: if m.mount_path.starts_with('/') { m.mount_path.clone() } else { format!("/{}", m.mount_path) },
+            container_path: if m.mount_path.starts_with('/') {
+                m.mount_path.clone()
+            } else {
+                format!("/{}", m.mount_path)
+            },
             readonly: m.read_only,
             recursive_read_only: recursive,
             propagation: propagation as i32,
@@ -324,7 +370,8 @@ fn volume_mounts(c: &Context, container: &Container, variables: &[(String, Strin
         } else {
             let path = prepared.paths.get(&m.name).ok_or_else(|| format!("volume {:?} is not mounted", m.name))?;
             let known = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-            let sub = if m.sub_path_expr.is_empty() { m.sub_path.clone() } else { env::expand(&m.sub_path_expr, known) };
+            let sub =
+                if m.sub_path_expr.is_empty() { m.sub_path.clone() } else { env::expand(&m.sub_path_expr, known) };
             let host: PathBuf = if sub.is_empty() { path.clone() } else { volumes::sub_path(path, &sub)? };
             mount.host_path = host.display().to_string();
         }
@@ -355,7 +402,9 @@ fn hosts_file(c: &Context, ips: &[String]) -> Result<String, String> {
         }
         false => files::hosts(&c.pod, ips, &c.shared.config.cluster_domain),
     };
-    std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&path, text)).map_err(|e| format!("{}: {e}", path.display()))?;
+    std::fs::create_dir_all(&dir)
+        .and_then(|()| std::fs::write(&path, text))
+        .map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(path.display().to_string())
 }
 

@@ -75,7 +75,8 @@ async fn probe(shared: Arc<Shared>, uid: String, pod: Pod, container: Container,
         }
         if let Some(passed) = counter.add(&w.probe, passed) {
             let message = result.err().unwrap_or_default();
-            let command = Command::Probed { container: container.name.clone(), id: w.id.clone(), kind: w.kind, passed, message };
+            let command =
+                Command::Probed { container: container.name.clone(), id: w.id.clone(), kind: w.kind, passed, message };
             if !shared.send(&uid, command) {
                 return;
             }
@@ -89,11 +90,14 @@ async fn once(shared: &Shared, pod: &Pod, container: &Container, w: &Wanted) -> 
     let ips = shared.facts(pod).pod_ips;
     let host = hooks::pod_host(shared, pod, &ips);
     if let Some(exec) = &w.probe.exec {
-        let request = ExecSyncRequest { container_id: w.id.clone(), cmd: exec.command.clone(), timeout: limit.as_secs() as i64 };
+        let request =
+            ExecSyncRequest { container_id: w.id.clone(), cmd: exec.command.clone(), timeout: limit.as_secs() as i64 };
         return match shared.cri.exec_sync(request).await {
             Ok(answer) if answer.exit_code == 0 => Ok(()),
             Ok(answer) => Err(String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat()).into_owned()),
-            Err(e) if e.code() == wire::Code::DeadlineExceeded => Err(format!("command timed out: {:?} timed out after {limit:?}", exec.command.join(" "))),
+            Err(e) if e.code() == wire::Code::DeadlineExceeded => {
+                Err(format!("command timed out: {:?} timed out after {limit:?}", exec.command.join(" ")))
+            }
             Err(e) => Err(e.message().to_string()),
         };
     }
@@ -103,7 +107,13 @@ async fn once(shared: &Shared, pod: &Pod, container: &Container, w: &Wanted) -> 
             return match net::get(&get).await {
                 Ok((status, _)) if (200..400).contains(&status) => Ok(()),
                 Ok((status, _)) => Err(format!("HTTP probe failed with statuscode: {status}")),
-                Err(e) => Err(format!("Get \"{}://{}:{}{}\": {e}", if get.https { "https" } else { "http" }, get.host, get.port, get.path)),
+                Err(e) => Err(format!(
+                    "Get \"{}://{}:{}{}\": {e}",
+                    if get.https { "https" } else { "http" },
+                    get.host,
+                    get.port,
+                    get.path
+                )),
             };
         }
         if let Some(t) = &w.probe.tcp_socket {

@@ -46,7 +46,8 @@ impl Remote {
             Box::pin(async move { UnixStream::connect(&*path).await.map(TokioIo::new) })
                 as std::pin::Pin<Box<dyn Future<Output = std::io::Result<TokioIo<UnixStream>>> + Send>>
         };
-        let channel = Endpoint::from_static("http://localhost").connect_with_connector_lazy(Connector(Arc::new(connect)));
+        let channel =
+            Endpoint::from_static("http://localhost").connect_with_connector_lazy(Connector(Arc::new(connect)));
         Ok(Remote {
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
             images: ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
@@ -61,7 +62,8 @@ impl Remote {
     }
 }
 
-type Connect = dyn Fn(Uri) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<TokioIo<UnixStream>>> + Send>> + Send + Sync;
+type Connect =
+    dyn Fn(Uri) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<TokioIo<UnixStream>>> + Send>> + Send + Sync;
 
 /// Connects to the socket, whatever the URI.
 #[derive(Clone)]
@@ -84,10 +86,13 @@ impl tonic::codegen::Service<Uri> for Connector {
 /// Connects to a streaming URL.
 async fn open(url: &str) -> Answer<(TcpStream, Target)> {
     let uri: Uri = url.parse().map_err(|e| Status::internal(format!("the runtime's URL {url:?}: {e}")))?;
-    let authority = uri.authority().ok_or_else(|| Status::internal(format!("the runtime's URL {url:?} has no host")))?;
+    let authority =
+        uri.authority().ok_or_else(|| Status::internal(format!("the runtime's URL {url:?} has no host")))?;
     let host = authority.host().trim_matches(['[', ']']).to_string();
     let port = authority.port_u16().unwrap_or(80);
-    let io = TcpStream::connect((host.as_str(), port)).await.map_err(|e| Status::unavailable(format!("connect to the runtime's {authority}: {e}")))?;
+    let io = TcpStream::connect((host.as_str(), port))
+        .await
+        .map_err(|e| Status::unavailable(format!("connect to the runtime's {authority}: {e}")))?;
     let path = uri.path_and_query().map_or_else(|| "/".to_string(), ToString::to_string);
     Ok((io, Target { host: authority.to_string(), path, headers: Vec::new() }))
 }
@@ -130,7 +135,8 @@ fn relay(env: &platform::Env, session: stream::Session, wanted: Wanted) -> Proce
                 Message::Stderr(data) => stderr_far.write_all(&data).await,
                 Message::Status(text) => {
                     // An empty error stream that ends is success.
-                    result = if text.is_empty() { Ok(0) } else { stream::status::parse(&text).map_err(Status::unknown) };
+                    result =
+                        if text.is_empty() { Ok(0) } else { stream::status::parse(&text).map_err(Status::unknown) };
                     break;
                 }
                 _ => Ok(()),
@@ -147,7 +153,9 @@ fn relay(env: &platform::Env, session: stream::Session, wanted: Wanted) -> Proce
         stdout: some(wanted.stdout, stdout).map(|io| Box::new(io) as _),
         stderr: some(wanted.stderr && !wanted.tty, stderr).map(|io| Box::new(io) as _),
         resize,
-        exit: Box::pin(async move { exit.await.unwrap_or_else(|_| Err(Status::unavailable("the stream was given up"))) }),
+        exit: Box::pin(
+            async move { exit.await.unwrap_or_else(|_| Err(Status::unavailable("the stream was given up"))) },
+        ),
     }
 }
 
@@ -242,7 +250,8 @@ impl wire::Cri for Remote {
         let url = self.runtime.clone().port_forward(request).await?.into_inner().url;
         let (io, target) = open(&url).await?;
         let forwarder = port_forward_spdy(io, &target).await.map_err(|e| Status::unavailable(e.to_string()))?;
-        let connection = forwarder.connect(port).await.ok_or_else(|| Status::unavailable("the runtime closed the connection"))?;
+        let connection =
+            forwarder.connect(port).await.ok_or_else(|| Status::unavailable("the runtime closed the connection"))?;
         // The forwarder ends with its last user: it lives as long as its one connection.
         let (near, mut far) = tokio::io::duplex(64 * 1024);
         let mut io = connection.io;
@@ -311,7 +320,8 @@ impl Remote {
             let containers = self.runtime.clone().list_containers(ListContainersRequest::default()).await;
             let sandboxes = self.runtime.clone().list_pod_sandbox(ListPodSandboxRequest::default()).await;
             let (Ok(containers), Ok(sandboxes)) = (containers, sandboxes) else { return };
-            let mut now: Vec<(String, i32)> = containers.into_inner().containers.into_iter().map(|c| (c.id, c.state)).collect();
+            let mut now: Vec<(String, i32)> =
+                containers.into_inner().containers.into_iter().map(|c| (c.id, c.state)).collect();
             now.extend(sandboxes.into_inner().items.into_iter().map(|s| (s.id, s.state)));
             now.sort();
             if last.as_ref() != Some(&now) {

@@ -35,7 +35,13 @@ pub enum Command {
     Look,
     /// An object that the pod uses has changed.
     Refresh,
-    Probed { container: String, id: String, kind: ProbeKind, passed: bool, message: String },
+    Probed {
+        container: String,
+        id: String,
+        kind: ProbeKind,
+        passed: bool,
+        message: String,
+    },
 }
 
 type Running = Pin<Box<dyn Future<Output = (Key, Outcome)> + Send>>;
@@ -62,7 +68,12 @@ pub struct PodWorker {
 }
 
 impl PodWorker {
-    pub fn new(shared: Arc<Shared>, pod: Pod, commands: mpsc::UnboundedReceiver<Command>, seen: Arc<Mutex<Observation>>) -> PodWorker {
+    pub fn new(
+        shared: Arc<Shared>,
+        pod: Pod,
+        commands: mpsc::UnboundedReceiver<Command>,
+        seen: Arc<Mutex<Observation>>,
+    ) -> PodWorker {
         let now = shared.env.wall();
         let probers = Probers::new(shared.clone(), pod.metadata.uid.clone());
         PodWorker {
@@ -256,7 +267,11 @@ impl PodWorker {
     fn after_events(&mut self) {
         self.probers.run(status::wanted_probes(&self.machine), &self.machine.pod);
         let now = self.shared.env.wall();
-        if self.telling.is_some() || self.machine.api_gone || self.tell_again_at.is_some_and(|at| at > now) || !self.machine.observed {
+        if self.telling.is_some()
+            || self.machine.api_gone
+            || self.tell_again_at.is_some_and(|at| at > now)
+            || !self.machine.observed
+        {
             return;
         }
         let status = status::build(&self.machine, &self.shared.host(), now);

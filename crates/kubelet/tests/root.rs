@@ -31,10 +31,18 @@ fn main() {
         return;
     }
     use std::os::unix::fs::MetadataExt;
-    assert!(std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0), "CORTEN_ROOT_TESTS is set, but this is not root");
+    assert!(
+        std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0),
+        "CORTEN_ROOT_TESTS is set, but this is not root"
+    );
     let dir = std::env::temp_dir().join(format!("corten-kt-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("test directory");
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio").block_on(all(&dir));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("tokio")
+        .block_on(all(&dir));
     std::fs::remove_dir_all(&dir).expect("clean up");
 }
 
@@ -101,9 +109,11 @@ fn make_image(dir: &Path) {
     let (layer, layer_size) = put(&layer.into_inner().expect("layer"));
     let config = json!({"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"]}, "rootfs": {"type": "layers", "diff_ids": [layer]}});
     let (config, config_size) = put(config.to_string().as_bytes());
-    let manifest = json!({"config": {"digest": config, "size": config_size}, "layers": [{"digest": layer, "size": layer_size}]});
+    let manifest =
+        json!({"config": {"digest": config, "size": config_size}, "layers": [{"digest": layer, "size": layer_size}]});
     let (manifest, size) = put(manifest.to_string().as_bytes());
-    std::fs::write(dir.join("index.json"), json!({"manifests": [{"digest": manifest, "size": size}]}).to_string()).expect("index");
+    std::fs::write(dir.join("index.json"), json!({"manifests": [{"digest": manifest, "size": size}]}).to_string())
+        .expect("index");
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
@@ -167,7 +177,8 @@ impl Bench {
     async fn events(&self, name: &str) -> Vec<String> {
         let all: Vec<Value> = self.client.list_all(client::ListRequest::all(resources::EVENTS)).await.expect("events");
         let ours = all.iter().filter(|e| e["involvedObject"]["name"] == name);
-        ours.map(|e| format!("{}: {}", e["reason"].as_str().unwrap_or(""), e["message"].as_str().unwrap_or(""))).collect()
+        ours.map(|e| format!("{}: {}", e["reason"].as_str().unwrap_or(""), e["message"].as_str().unwrap_or("")))
+            .collect()
     }
 
     async fn runtime_is_empty(&self) -> bool {
@@ -191,12 +202,16 @@ fn sh(script: &str) -> Value {
 
 async fn node_is_ready(b: &Bench) {
     until("the node is ready", || async {
-        let node: Value = b.client.get(At { resource: &resources::NODES, namespace: "", name: "n1" }).await.unwrap_or_default();
+        let node: Value =
+            b.client.get(At { resource: &resources::NODES, namespace: "", name: "n1" }).await.unwrap_or_default();
         condition(&node, "Ready") == "True"
     })
     .await;
     until("the lease is there", || async {
-        b.client.get::<Value>(At { resource: &resources::LEASES, namespace: "kube-node-lease", name: "n1" }).await.is_ok()
+        b.client
+            .get::<Value>(At { resource: &resources::LEASES, namespace: "kube-node-lease", name: "n1" })
+            .await
+            .is_ok()
     })
     .await;
 }
@@ -205,7 +220,8 @@ async fn starts_and_ends(b: &Bench, dir: &Path) {
     let mut times = Vec::new();
     for i in 0..5 {
         let name = format!("fast{i}");
-        let begun = b.create(&name, json!({"containers": [{"name": "a", "command": sh("echo hello; sleep 1000")}]})).await;
+        let begun =
+            b.create(&name, json!({"containers": [{"name": "a", "command": sh("echo hello; sleep 1000")}]})).await;
         let pod = b.wait(&name, "ready", is_ready).await;
         times.push(begun.elapsed());
         assert_eq!(pod["status"]["phase"], "Running");
@@ -224,7 +240,10 @@ async fn jobs_end(b: &Bench) {
     b.create("job", json!({"restartPolicy": "Never", "containers": [{"name": "a", "command": sh(last_words)}]})).await;
     let pod = b.wait("job", "failed", |p| p["status"]["phase"] == "Failed").await;
     let state = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
-    assert_eq!((state["exitCode"].as_i64(), state["reason"].as_str(), state["message"].as_str()), (Some(3), Some("Error"), Some("bye")));
+    assert_eq!(
+        (state["exitCode"].as_i64(), state["reason"].as_str(), state["message"].as_str()),
+        (Some(3), Some("Error"), Some("bye"))
+    );
     b.delete("job").await;
     let init = json!([{"name": "i", "image": IMAGE, "command": sh("echo from-init > /work/file")}]);
     let spec = json!({
@@ -237,7 +256,11 @@ async fn jobs_end(b: &Bench) {
     b.wait("init", "succeeded", |p| p["status"]["phase"] == "Succeeded").await;
     b.delete("init").await;
     b.create("crash", json!({"containers": [{"name": "a", "command": sh("exit 1")}]})).await;
-    let pod = b.wait("crash", "backing off", |p| p["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff").await;
+    let pod = b
+        .wait("crash", "backing off", |p| {
+            p["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        })
+        .await;
     assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 1);
     assert_eq!(pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
     b.delete("crash").await;
@@ -245,8 +268,18 @@ async fn jobs_end(b: &Bench) {
 
 async fn configuration(b: &Bench) {
     let ns = "default";
-    b.client.create(&resources::CONFIGMAPS, ns, json!({"metadata": {"name": "cm"}, "data": {"key": "one", "file.txt": "content"}})).await.expect("cm");
-    b.client.create(&resources::SECRETS, ns, json!({"metadata": {"name": "sec"}, "data": {"pw": "c2VjcmV0"}})).await.expect("secret");
+    b.client
+        .create(
+            &resources::CONFIGMAPS,
+            ns,
+            json!({"metadata": {"name": "cm"}, "data": {"key": "one", "file.txt": "content"}}),
+        )
+        .await
+        .expect("cm");
+    b.client
+        .create(&resources::SECRETS, ns, json!({"metadata": {"name": "sec"}, "data": {"pw": "c2VjcmV0"}}))
+        .await
+        .expect("secret");
     let script = "echo $A $B $C $D $E; cat /cm/key /sec/pw /down/labels; while test $(cat /cm/key) = one; do sleep 0.05; done; exit 0";
     let spec = json!({
         "restartPolicy": "Never",
@@ -286,24 +319,43 @@ async fn probes_and_hooks(b: &Bench) {
     });
     b.create("probed", spec).await;
     let pod = b.wait("probed", "ready", is_ready).await;
-    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().expect("id").trim_start_matches("corten://").to_string();
+    let id = pod["status"]["containerStatuses"][0]["containerID"]
+        .as_str()
+        .expect("id")
+        .trim_start_matches("corten://")
+        .to_string();
     use wire::Cri;
-    let request = wire::cri::ExecSyncRequest { container_id: id, cmd: vec!["sh".into(), "-c".into(), "test -f /tmp-started && touch /tmp-dead".into()], timeout: 5 };
+    let request = wire::cri::ExecSyncRequest {
+        container_id: id,
+        cmd: vec!["sh".into(), "-c".into(), "test -f /tmp-started && touch /tmp-dead".into()],
+        timeout: 5,
+    };
     assert_eq!(b.runtime.exec_sync(request).await.expect("exec").exit_code, 0);
     b.wait("probed", "restarted", |p| p["status"]["containerStatuses"][0]["restartCount"] == 1 && is_ready(p)).await;
     let events = b.events("probed").await.join("\n");
-    assert!(events.contains("Unhealthy: Liveness probe failed") && events.contains("Killing: Container a failed liveness probe, will be restarted"), "{events}");
+    assert!(
+        events.contains("Unhealthy: Liveness probe failed")
+            && events.contains("Killing: Container a failed liveness probe, will be restarted"),
+        "{events}"
+    );
     b.delete("probed").await;
 }
 
 async fn errors_are_told(b: &Bench) {
-    let waiting = |reason: &'static str| move |p: &Value| p["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == reason;
+    let waiting = |reason: &'static str| {
+        move |p: &Value| p["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == reason
+    };
     b.create("noconf", json!({"containers": [{"name": "a", "env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "nope", "key": "k"}}}]}]})).await;
     b.wait("noconf", "told", waiting("CreateContainerConfigError")).await;
     b.create("nocmd", json!({"containers": [{"name": "a", "command": ["/no/such"]}]})).await;
     let pod = b.wait("nocmd", "told", |p| p["status"]["containerStatuses"][0]["restartCount"].as_i64() > Some(0)).await;
     let last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"].clone();
-    assert_eq!((last["reason"].as_str(), last["exitCode"].as_i64()), (Some("StartError"), Some(128)), "{:#}", pod["status"]);
+    assert_eq!(
+        (last["reason"].as_str(), last["exitCode"].as_i64()),
+        (Some("StartError"), Some(128)),
+        "{:#}",
+        pod["status"]
+    );
     b.create("nopull", json!({"containers": [{"name": "a"}]})).await;
     for name in ["noconf", "nocmd", "nopull"] {
         b.delete(name).await;
@@ -326,7 +378,11 @@ async fn over_a_socket(b: &Bench, env: &Env, socket: &Path) {
     let pod = b.wait("socket", "ready", is_ready).await;
     let event = tokio::time::timeout(DEADLINE, events.recv()).await.expect("in time").expect("event");
     assert_eq!(event.pod_sandbox_status.expect("pod").metadata.expect("metadata").name, "socket");
-    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().expect("id").trim_start_matches("corten://").to_string();
+    let id = pod["status"]["containerStatuses"][0]["containerID"]
+        .as_str()
+        .expect("id")
+        .trim_start_matches("corten://")
+        .to_string();
     let cmd = ["sh", "-c", "cat; echo error >&2; exit 6"].map(String::from).to_vec();
     let request = ExecRequest { container_id: id.clone(), cmd, stdin: true, stdout: true, stderr: true, tty: false };
     let mut process = remote.exec_stream(request).await.expect("exec");
@@ -338,7 +394,9 @@ async fn over_a_socket(b: &Bench, env: &Env, socket: &Path) {
     process.stdout.take().expect("stdout").read_to_end(&mut out).await.expect("read");
     process.stderr.take().expect("stderr").read_to_string(&mut err).await.expect("read");
     assert_eq!((out.len(), err.as_str(), process.exit.await.expect("code")), (300_000, "error\n", 6));
-    let missing = remote.container_status(wire::cri::ContainerStatusRequest { container_id: "beef".into(), verbose: false }).await;
+    let missing = remote
+        .container_status(wire::cri::ContainerStatusRequest { container_id: "beef".into(), verbose: false })
+        .await;
     assert_eq!(missing.expect_err("unknown").code(), wire::Code::NotFound);
     b.delete("socket").await;
 }

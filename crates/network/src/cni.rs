@@ -12,8 +12,8 @@ use crate::core::pods::{self, NodeRules, PortMapping, Protocol};
 use crate::core::proxy::rules::{Entrance, Flows};
 use crate::core::rt::{self, Cidr, Route, Veth};
 use crate::error::{Error, Result};
-use crate::netlink::{self, Socket};
 use crate::listener::Listener;
+use crate::netlink::{self, Socket};
 use crate::{conntrack, firewall, links, netns, sysctl};
 use platform::time::{Duration, sleep};
 use serde::{Deserialize, Serialize};
@@ -117,7 +117,10 @@ impl Plugin {
     pub fn new(config: Config) -> Result<Plugin> {
         check_cluster_id(&config.cluster_id)?;
         let gateway = gateway(&config.node_block).ok_or_else(|| {
-            Error::Invalid(format!("the pod block {} has no room for pods: use an IPv4 block of /29 or larger", config.node_block))
+            Error::Invalid(format!(
+                "the pod block {} has no room for pods: use an IPv4 block of /29 or larger",
+                config.node_block
+            ))
         })?;
         fs::create_dir_all(&config.dir).map_err(|e| Error::file("create", &config.dir, e))?;
         let state = load(&config.dir)?;
@@ -197,8 +200,9 @@ fn load(dir: &Path) -> Result<State> {
             continue;
         }
         let bytes = fs::read(&path).map_err(|e| Error::file("read", &path, e))?;
-        let allocation: Allocation = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::Invalid(format!("{} is not an address allocation of this version: {e}", path.display())))?;
+        let allocation: Allocation = serde_json::from_slice(&bytes).map_err(|e| {
+            Error::Invalid(format!("{} is not an address allocation of this version: {e}", path.display()))
+        })?;
         state.taken.insert(allocation.address);
         state.by_sandbox.insert(allocation.sandbox.clone(), allocation);
     }
@@ -261,7 +265,11 @@ impl Inner {
         let connectionless = allocation.ports.iter().filter(|p| p.protocol != Protocol::Tcp);
         let flows: Vec<Flows> = connectionless
             .map(|p| Flows {
-                entrance: Entrance { address: p.host_ip.filter(|ip| !ip.is_unspecified()), protocol: p.protocol, port: p.host_port },
+                entrance: Entrance {
+                    address: p.host_ip.filter(|ip| !ip.is_unspecified()),
+                    protocol: p.protocol,
+                    port: p.host_port,
+                },
                 endpoints: [(allocation.address, p.container_port)].into(),
             })
             .collect();
@@ -277,11 +285,16 @@ impl Inner {
         }
         for other in state.by_sandbox.values() {
             if let Some(port) = ports.iter().find(|p| other.ports.iter().any(|o| o.clashes(p))) {
-                return Err(Error::PortTaken { port: port.host_port, protocol: port.protocol.name(), owner: other.sandbox.clone() });
+                return Err(Error::PortTaken {
+                    port: port.host_port,
+                    protocol: port.protocol.name(),
+                    owner: other.sandbox.clone(),
+                });
             }
         }
         let block = &self.config.node_block;
-        let address = next_free(block, &state.taken, state.last).ok_or_else(|| Error::Full { block: block.to_string() })?;
+        let address =
+            next_free(block, &state.taken, state.last).ok_or_else(|| Error::Full { block: block.to_string() })?;
         let allocation = Allocation {
             version: 1,
             address,
@@ -291,7 +304,8 @@ impl Inner {
             ifname: attach.ifname.clone(),
             ports,
         };
-        let bytes = serde_json::to_vec(&allocation).map_err(|e| Error::Invalid(format!("an allocation cannot be written: {e}")))?;
+        let bytes = serde_json::to_vec(&allocation)
+            .map_err(|e| Error::Invalid(format!("an allocation cannot be written: {e}")))?;
         sysctl::write_atomically(&self.config.dir.join("last"), address.to_string().as_bytes())?;
         sysctl::write_atomically(&self.file_of(address), &bytes)?;
         state.taken.insert(address);
@@ -328,8 +342,10 @@ impl Inner {
         self.route.request("make a pod's veth pair", |b| rt::add_veth(b, &veth))?;
         let (ifname, pod, gateway) = (attach.ifname.clone(), attached.address, self.gateway);
         netns::inside(&namespace, move || inside_pod(&ifname, pod, gateway, host_mac))?;
-        let link = links::find(&self.route, &attached.host_link)?
-            .ok_or_else(|| Error::Broken { sandbox: attach.sandbox.clone(), why: format!("the link {} vanished", attached.host_link) })?;
+        let link = links::find(&self.route, &attached.host_link)?.ok_or_else(|| Error::Broken {
+            sandbox: attach.sandbox.clone(),
+            why: format!("the link {} vanished", attached.host_link),
+        })?;
         self.route.request("set up the node's end of a veth pair", |b| {
             rt::add_address(b, link.index, Cidr::host(self.gateway.into()));
             rt::set_up(b, link.index);
@@ -413,9 +429,15 @@ fn inside_pod(ifname: &str, address: Ipv4Addr, gateway: Ipv4Addr, gateway_mac: r
         rt::add_address(b, link.index, Cidr::host(address.into()));
         rt::set_up(b, link.index);
         rt::replace_neighbour(b, link.index, gateway.into(), gateway_mac);
-        rt::replace_route(b, &Route { to: Cidr::host(gateway.into()), link: link.index, via: None, source: None, mtu: None });
+        rt::replace_route(
+            b,
+            &Route { to: Cidr::host(gateway.into()), link: link.index, via: None, source: None, mtu: None },
+        );
         let everything = Cidr { base: Ipv4Addr::UNSPECIFIED.into(), prefix: 0 };
-        rt::replace_route(b, &Route { to: everything, link: link.index, via: Some(gateway.into()), source: None, mtu: None });
+        rt::replace_route(
+            b,
+            &Route { to: everything, link: link.index, via: Some(gateway.into()), source: None, mtu: None },
+        );
     })?;
     Ok(())
 }

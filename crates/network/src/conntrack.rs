@@ -55,7 +55,11 @@ pub fn redirect(socket: &Socket, flows: &[Flows]) -> Result<usize> {
     let mut deleted = 0;
     for entry in entries {
         let Some(attrs) = entry.body.get(4..) else { continue };
-        let (Some(original_bytes), Some(reply_bytes)) = (nl::attr(attrs, CTA_TUPLE_ORIG), nl::attr(attrs, CTA_TUPLE_REPLY)) else { continue };
+        let (Some(original_bytes), Some(reply_bytes)) =
+            (nl::attr(attrs, CTA_TUPLE_ORIG), nl::attr(attrs, CTA_TUPLE_REPLY))
+        else {
+            continue;
+        };
         let (Some(original), Some(reply)) = (tuple(original_bytes), tuple(reply_bytes)) else { continue };
         let (address, port) = original.destination;
         let translated = reply.source != original.destination;

@@ -28,7 +28,8 @@ struct Chain {
 
 /// Base chains of family ip on the forward hook that drop by default.
 fn dropping(socket: &Socket) -> Result<Vec<Chain>> {
-    let answers = socket.request("list the chains of nftables", |b| b.message(GETCHAIN, flag::DUMP, &HEADER, |_| {}))?;
+    let answers =
+        socket.request("list the chains of nftables", |b| b.message(GETCHAIN, flag::DUMP, &HEADER, |_| {}))?;
     let read = |body: &[u8]| {
         let attrs = body.get(4..)?;
         let hook = nl::attr(attrs, 4).and_then(|hook| nl::attr(hook, 1)).and_then(nl::be32)?;
@@ -72,7 +73,11 @@ pub fn open(socket: &Socket, id: &str, block: &Cidr) -> Result<()> {
         if there.iter().any(|r| r.table == chain.table && r.chain == chain.name && r.comment == comment) {
             continue;
         }
-        tracing::info!(table = chain.table, chain = chain.name, "letting pods' packets pass a firewall that drops by default");
+        tracing::info!(
+            table = chain.table,
+            chain = chain.name,
+            "letting pods' packets pass a firewall that drops by default"
+        );
         let mut tx = Transaction::new(&chain.table, socket.next_seq());
         for field in [Load::SourceAddress, Load::DestinationAddress] {
             let mut rule = in_block(field, block, true);

@@ -37,7 +37,9 @@ pub fn bridge(id: &str, address: IpAddr, prefix: u8) -> Result<()> {
         socket.request(&format!("make the bridge {name}"), |b| rt::add_bridge(b, &name))?;
     }
     let link = links::find(&socket, &name)?.ok_or_else(|| Error::Invalid(format!("the bridge {name} went away")))?;
-    socket.request(&format!("set the address of {name}"), |b| rt::add_address(b, link.index, Cidr { base: address, prefix }))?;
+    socket.request(&format!("set the address of {name}"), |b| {
+        rt::add_address(b, link.index, Cidr { base: address, prefix })
+    })?;
     socket.request(&format!("set {name} up"), |b| rt::set_up(b, link.index))?;
     leave(id, &Cidr { base: address, prefix })
 }
@@ -49,7 +51,8 @@ pub fn table_name(id: &str) -> String {
 
 /// What the nodes send beyond this machine leaves with its address, and a firewall that drops by default lets it pass.
 fn leave(id: &str, subnet: &Cidr) -> Result<()> {
-    let subnet = Cidr::parse(&subnet.to_string()).ok_or_else(|| Error::Invalid(format!("{subnet} is not a block of addresses")))?;
+    let subnet = Cidr::parse(&subnet.to_string())
+        .ok_or_else(|| Error::Invalid(format!("{subnet} is not a block of addresses")))?;
     let socket = Socket::open(Protocol::Netfilter)?;
     let mut tx = Transaction::new(&table_name(id), socket.next_seq());
     tx.add_table();
@@ -73,11 +76,19 @@ pub fn host(id: &str, n: u8, path: &Path, address: IpAddr, prefix: u8, gateway: 
     let inner = netns::open(path)?;
     let socket = Socket::open(Protocol::Route)?;
     let outer = format!("{}{n}", host_prefix(id));
-    let bridge = links::find(&socket, &bridge_name(id))?.ok_or_else(|| Error::Invalid(format!("there is no bridge {}", bridge_name(id))))?;
+    let bridge = links::find(&socket, &bridge_name(id))?
+        .ok_or_else(|| Error::Invalid(format!("there is no bridge {}", bridge_name(id))))?;
     if links::find(&socket, &outer)?.is_none() {
         let IpAddr::V4(v4) = address else { return Err(Error::Invalid("nodes have IPv4 addresses".into())) };
         let [a, b, c, d] = v4.octets();
-        let veth = Veth { name: &outer, mac: [0x02, 0xc1, a, b, c, d], peer: "eth0", peer_mac: [0x02, 0xc0, a, b, c, d], peer_netns: inner.as_raw_fd(), mtu: MTU };
+        let veth = Veth {
+            name: &outer,
+            mac: [0x02, 0xc1, a, b, c, d],
+            peer: "eth0",
+            peer_mac: [0x02, 0xc0, a, b, c, d],
+            peer_netns: inner.as_raw_fd(),
+            mtu: MTU,
+        };
         socket.request(&format!("make the link {outer}"), |b| rt::add_veth(b, &veth))?;
     }
     let link = links::find(&socket, &outer)?.ok_or_else(|| Error::Invalid(format!("the link {outer} went away")))?;
@@ -89,10 +100,13 @@ pub fn host(id: &str, n: u8, path: &Path, address: IpAddr, prefix: u8, gateway: 
 fn inside(address: IpAddr, prefix: u8, gateway: IpAddr) -> Result<()> {
     let socket = Socket::open(Protocol::Route)?;
     for name in ["lo", "eth0"] {
-        let link = links::find(&socket, name)?.ok_or_else(|| Error::Invalid(format!("the node's namespace has no {name}")))?;
+        let link =
+            links::find(&socket, name)?.ok_or_else(|| Error::Invalid(format!("the node's namespace has no {name}")))?;
         socket.request(&format!("set {name} up"), |b| rt::set_up(b, link.index))?;
         if name == "eth0" {
-            socket.request("set the node's address", |b| rt::add_address(b, link.index, Cidr { base: address, prefix }))?;
+            socket.request("set the node's address", |b| {
+                rt::add_address(b, link.index, Cidr { base: address, prefix })
+            })?;
             let everything = Cidr { base: IpAddr::from([0, 0, 0, 0]), prefix: 0 };
             let route = Route { to: everything, link: link.index, via: Some(gateway), source: None, mtu: None };
             socket.request("set the node's default route", |b| rt::replace_route(b, &route))?;
@@ -122,7 +136,8 @@ fn bind_new(path: &Path) -> Result<()> {
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 {
             return Err(Error::kernel("make a network namespace", io::Error::last_os_error()));
         }
-        let to = std::ffi::CString::new(target.as_os_str().as_bytes()).map_err(|_| Error::Invalid("a path with a NUL byte".into()))?;
+        let to = std::ffi::CString::new(target.as_os_str().as_bytes())
+            .map_err(|_| Error::Invalid("a path with a NUL byte".into()))?;
         let none = c"none";
         let from = c"/proc/thread-self/ns/net";
         // SAFETY: all four pointers are NUL-terminated strings that live until the call returns.

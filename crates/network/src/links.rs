@@ -38,4 +38,3 @@ pub fn delete(socket: &Socket, name: &str) -> Result<()> {
         _ => Ok(()),
     }
 }
-

@@ -20,7 +20,8 @@ impl Listener {
         socket.join(NFNLGRP_NFTABLES)?;
         // SAFETY: a `Socket` owns its descriptor, never changes it, and is owned by the `AsyncFd` from here on.
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        let registered = registered.map_err(|e| Error::kernel("wait for changes of nftables", std::io::Error::other(e.to_string())))?;
+        let registered = registered
+            .map_err(|e| Error::kernel("wait for changes of nftables", std::io::Error::other(e.to_string())))?;
         Ok(Listener(registered))
     }
 

@@ -91,7 +91,13 @@ impl Socket {
     fn option(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> bool {
         // SAFETY: `value` lives across the call and its size is given.
         let answer = unsafe {
-            libc::setsockopt(self.fd.as_raw_fd(), level, name, (&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t)
+            libc::setsockopt(
+                self.fd.as_raw_fd(),
+                level,
+                name,
+                (&raw const value).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
         };
         answer == 0
     }

@@ -6,10 +6,10 @@
 use crate::core::addresses::{gateway, overlay_name, overlay_number};
 use crate::core::overlay::{self as plan, Peer, Present, overlay_mac};
 use crate::core::rt::{self, Cidr, Link, Route};
+use crate::core::views::Node;
 use crate::error::{Error, Result};
 use crate::links;
 use crate::netlink::{Protocol, Socket};
-use crate::core::views::Node;
 use client::{Client, Informer, Selection, resources};
 use platform::Env;
 use platform::time::{Duration, sleep, timeout};
@@ -85,7 +85,8 @@ pub const OVERHEAD: u32 = 50;
 /// The MTU of pods' links: that of the link with `address`, less the overlay's overhead.
 pub fn pod_mtu(address: Ipv4Addr) -> Result<u32> {
     let socket = Socket::open(Protocol::Route)?;
-    let index = links::addresses(&socket)?.into_iter().find(|(_, a)| *a == IpAddr::from(address)).map(|(index, _)| index);
+    let index =
+        links::addresses(&socket)?.into_iter().find(|(_, a)| *a == IpAddr::from(address)).map(|(index, _)| index);
     let link = links::list(&socket)?.into_iter().find(|l| Some(l.index) == index);
     let link = link.ok_or_else(|| Error::Invalid(format!("no link of this node has the node's address {address}")))?;
     Ok(link.mtu.min(65_535).saturating_sub(OVERHEAD).max(576))
@@ -103,8 +104,9 @@ impl Overlay {
     /// Makes the link, or adopts the one that is there. Acts in the network namespace of the calling thread.
     pub fn new(options: Options) -> Result<Overlay> {
         crate::cni::check_cluster_id(&options.cluster_id)?;
-        let me = gateway(&options.node_block)
-            .ok_or_else(|| Error::Invalid(format!("the pod block {} is not an IPv4 block of /29 or larger", options.node_block)))?;
+        let me = gateway(&options.node_block).ok_or_else(|| {
+            Error::Invalid(format!("the pod block {} is not an IPv4 block of /29 or larger", options.node_block))
+        })?;
         let socket = Socket::open(Protocol::Route)?;
         let name = overlay_name(&options.cluster_id);
         let number = overlay_number(&options.cluster_id);
@@ -123,7 +125,8 @@ impl Overlay {
                 rt::add_vxlan(b, &name, overlay_mac(me), number, options.address, options.port, mtu);
             })?;
         }
-        let link = links::find(&socket, &name)?.ok_or_else(|| Error::Invalid(format!("the link {name} vanished")))?.index;
+        let link =
+            links::find(&socket, &name)?.ok_or_else(|| Error::Invalid(format!("the link {name} vanished")))?.index;
         socket.request("set up the overlay link", |b| {
             rt::add_address(b, link, Cidr::host(me.into()));
             rt::set_up(b, link);
@@ -152,13 +155,19 @@ impl Overlay {
             return Ok(false);
         }
         for (mac, to) in &plan.delete_forwarding {
-            tolerate_absent(self.socket.request("delete a forwarding entry", |b| rt::delete_forwarding(b, self.link, *mac, *to)))?;
+            tolerate_absent(
+                self.socket.request("delete a forwarding entry", |b| rt::delete_forwarding(b, self.link, *mac, *to)),
+            )?;
         }
         for route in &plan.delete_routes {
-            tolerate_absent(self.socket.request("delete the route to a node that left", |b| rt::delete_route(b, route)))?;
+            tolerate_absent(
+                self.socket.request("delete the route to a node that left", |b| rt::delete_route(b, route)),
+            )?;
         }
         for address in &plan.delete_neighbours {
-            tolerate_absent(self.socket.request("delete a neighbour", |b| rt::delete_neighbour(b, self.link, *address)))?;
+            tolerate_absent(
+                self.socket.request("delete a neighbour", |b| rt::delete_neighbour(b, self.link, *address)),
+            )?;
         }
         for peer in &plan.set {
             self.socket.request("connect a node to the overlay", |b| {

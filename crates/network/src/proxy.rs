@@ -4,6 +4,7 @@
 //! as one transaction each time. A refused transaction, or a change of our table by somebody else (heard by multicast),
 //! leads to a rebuild, which replaces the table in one step: packets see the old rules or the new ones.
 
+use crate::conntrack;
 use crate::core::nft::Transaction;
 use crate::core::proxy::{Changes, Proxy, Settings};
 use crate::core::rt::Cidr;
@@ -11,7 +12,6 @@ use crate::core::views::{EndpointSlice, Service};
 use crate::error::Result;
 use crate::listener::Listener;
 use crate::netlink::{Protocol, Socket};
-use crate::conntrack;
 use client::{Client, Informer, Selection, resources};
 use platform::Env;
 use platform::time::{Duration, sleep};
@@ -38,8 +38,11 @@ const RETRY_MOST: Duration = Duration::from_secs(5);
 /// Acts in the network namespace of the calling thread.
 pub async fn run(env: Env, client: Client, options: Options, ready: impl FnOnce() + Send) -> Result<()> {
     crate::cni::check_cluster_id(&options.cluster_id)?;
-    let settings =
-        Settings { node: options.node.clone(), cluster_block: options.cluster_block, service_block: options.service_block };
+    let settings = Settings {
+        node: options.node.clone(),
+        cluster_block: options.cluster_block,
+        service_block: options.service_block,
+    };
     let state = Arc::new((Mutex::new(Proxy::new(settings)), Notify::new()));
     let services: Informer<Service> = Informer::new(Selection::all(&resources::SERVICES));
     let slices: Informer<EndpointSlice> = Informer::new(Selection::all(&resources::ENDPOINTSLICES));
@@ -86,7 +89,11 @@ struct Kernel {
 
 impl Kernel {
     fn new(cluster_id: &str) -> Result<Kernel> {
-        Ok(Kernel { name: table_name(cluster_id), socket: Socket::open(Protocol::Netfilter)?, listener: Listener::new()? })
+        Ok(Kernel {
+            name: table_name(cluster_id),
+            socket: Socket::open(Protocol::Netfilter)?,
+            listener: Listener::new()?,
+        })
     }
 
     /// Makes the kernel follow the state; tries again until it does.

@@ -33,10 +33,25 @@ fn start(node: &Ns, env: &Env, client: &Client) -> tokio::runtime::Runtime {
     let (send, receive) = std::sync::mpsc::channel();
     runtime.spawn(async move {
         let (node_block, address) = network::overlay::identity(&env, &client, "n1").await;
-        let overlay = network::overlay::Options { cluster_id: ID.into(), node: "n1".into(), node_block, service_block: cidr("10.96.0.0/16"), address, port: 8472 };
+        let overlay = network::overlay::Options {
+            cluster_id: ID.into(),
+            node: "n1".into(),
+            node_block,
+            service_block: cidr("10.96.0.0/16"),
+            address,
+            port: 8472,
+        };
         let ready = send.clone();
-        env.spawn("overlay", network::overlay::run(env.clone(), client.clone(), overlay, move || ready.send("overlay").unwrap()));
-        let proxy = network::proxy::Options { cluster_id: ID.into(), node: "n1".into(), cluster_block: cidr("10.244.0.0/16"), service_block: cidr("10.96.0.0/16") };
+        env.spawn(
+            "overlay",
+            network::overlay::run(env.clone(), client.clone(), overlay, move || ready.send("overlay").unwrap()),
+        );
+        let proxy = network::proxy::Options {
+            cluster_id: ID.into(),
+            node: "n1".into(),
+            cluster_block: cidr("10.244.0.0/16"),
+            service_block: cidr("10.96.0.0/16"),
+        };
         env.spawn("proxy", network::proxy::run(env.clone(), client, proxy, move || send.send("proxy").unwrap()));
     });
     for _ in 0..2 {
@@ -51,7 +66,11 @@ fn services_follow_the_objects_and_foreign_changes_are_undone() {
         return;
     }
     let (node, outside, pod, dir) = (Ns::new(), Ns::new(), Ns::new(), dir("informed"));
-    node.sh(&format!("ip link add eth0 type veth peer name eth0 netns /proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&outside.file)));
+    node.sh(&format!(
+        "ip link add eth0 type veth peer name eth0 netns /proc/{}/fd/{}",
+        std::process::id(),
+        std::os::fd::AsRawFd::as_raw_fd(&outside.file)
+    ));
     node.sh("ip addr add 192.168.6.1/24 dev eth0; ip link set eth0 up");
     let (env, api) = (Env::system("test"), FakeApi::default());
     let client = Client::new(Arc::new(api), "test");
@@ -59,9 +78,16 @@ fn services_follow_the_objects_and_foreign_changes_are_undone() {
     let object = |name: &str, block: &str, address: &str| json!({"metadata": {"name": name}, "spec": {"podCIDR": block}, "status": {"addresses": [{"type": "InternalIP", "address": address}]}});
     test.block_on(client.create(&resources::NODES, "", object("n1", "10.244.0.0/24", "192.168.6.1"))).unwrap();
     let running = start(&node, &env, &client);
-    let config = Config { cluster_id: ID.into(), node_block: cidr("10.244.0.0/24"), cluster_block: cidr("10.244.0.0/16"), dir: dir.clone(), mtu: 1450 };
+    let config = Config {
+        cluster_id: ID.into(),
+        node_block: cidr("10.244.0.0/24"),
+        cluster_block: cidr("10.244.0.0/16"),
+        dir: dir.clone(),
+        mtu: 1450,
+    };
     let plugin = node.run(move || Plugin::new(config));
-    let attach = Attach { sandbox: "p".into(), pod_uid: String::new(), netns: pod.path(), ifname: "eth0".into(), ports: vec![] };
+    let attach =
+        Attach { sandbox: "p".into(), pod_uid: String::new(), netns: pod.path(), ifname: "eth0".into(), ports: vec![] };
     test.block_on(plugin.add(attach)).unwrap();
     running.spawn(plugin.clone().keep());
     pod.serve("pod", 80);

@@ -35,12 +35,21 @@ fn node(n: u8, ns: Ns) -> NodeUnderTest {
         let node_block = cidr(&format!("10.244.{n}.0/24"));
         let mtu = pod_mtu(address)?;
         assert_eq!(mtu, 1450);
-        let config = Config { cluster_id: ID.into(), node_block, cluster_block: cidr("10.244.0.0/16"), dir: plugin_dir, mtu };
-        let options = Options { cluster_id: ID.into(), node: format!("n{n}"), node_block, service_block: cidr("10.96.0.0/16"), address, port: 8472 };
+        let config =
+            Config { cluster_id: ID.into(), node_block, cluster_block: cidr("10.244.0.0/16"), dir: plugin_dir, mtu };
+        let options = Options {
+            cluster_id: ID.into(),
+            node: format!("n{n}"),
+            node_block,
+            service_block: cidr("10.96.0.0/16"),
+            address,
+            port: 8472,
+        };
         Ok((Plugin::new(config)?, Overlay::new(options)?))
     });
     let pod = Ns::new();
-    let attach = Attach { sandbox: "p".into(), pod_uid: String::new(), netns: pod.path(), ifname: "eth0".into(), ports: vec![] };
+    let attach =
+        Attach { sandbox: "p".into(), pod_uid: String::new(), netns: pod.path(), ifname: "eth0".into(), ports: vec![] };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(plugin.add(attach)).unwrap();
     pod.serve(&format!("pod{n}"), 80);
@@ -53,11 +62,17 @@ fn two_nodes() {
         return;
     }
     let (a, b) = (Ns::new(), Ns::new());
-    a.sh(&format!("ip link add eth0 mtu 1500 type veth peer name eth0 netns /proc/{}/fd/{}", std::process::id(), b.file.as_raw_fd()));
+    a.sh(&format!(
+        "ip link add eth0 mtu 1500 type veth peer name eth0 netns /proc/{}/fd/{}",
+        std::process::id(),
+        b.file.as_raw_fd()
+    ));
     a.sh("ip addr add 192.168.7.1/24 dev eth0; ip link set eth0 up");
     b.sh("ip addr add 192.168.7.2/24 dev eth0; ip link set eth0 up");
     a.sh("echo 0 > /proc/sys/net/ipv4/ip_forward"); // a new namespace has what the machine has
-    a.sh("nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
+    a.sh(
+        "nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+    );
     let (a, b) = (node(1, a), node(2, b));
     let objects: Vec<Node> = [1, 2]
         .map(|n| {
@@ -102,9 +117,15 @@ fn a_node_in_a_namespace_reaches_what_lies_beyond_its_machine() {
     }
     let id = "0c0ffee5";
     let (machine, outside, dir) = (Ns::new(), Ns::new(), dir("hosts"));
-    machine.sh(&format!("ip link add up0 type veth peer name eth0 netns /proc/{}/fd/{}", std::process::id(), outside.file.as_raw_fd()));
+    machine.sh(&format!(
+        "ip link add up0 type veth peer name eth0 netns /proc/{}/fd/{}",
+        std::process::id(),
+        outside.file.as_raw_fd()
+    ));
     machine.sh("ip addr add 192.168.5.1/24 dev up0; ip link set up0 up; echo 1 > /proc/sys/net/ipv4/ip_forward");
-    machine.sh("nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
+    machine.sh(
+        "nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+    );
     outside.sh("ip addr add 192.168.5.2/24 dev eth0; ip link set eth0 up");
     outside.serve("outside", 80);
     let path = dir.join("n2");

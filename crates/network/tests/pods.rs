@@ -91,7 +91,11 @@ fn a_udp_flow_follows_its_host_port_to_the_next_pod() {
         return;
     }
     let (node, outside, a, b, dir) = (Ns::new(), Ns::new(), Ns::new(), Ns::new(), dir("cni-udp"));
-    node.sh(&format!("ip link add out type veth peer name eth0 netns /proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&outside.file)));
+    node.sh(&format!(
+        "ip link add out type veth peer name eth0 netns /proc/{}/fd/{}",
+        std::process::id(),
+        std::os::fd::AsRawFd::as_raw_fd(&outside.file)
+    ));
     node.sh("ip addr add 192.168.4.1/24 dev out; ip link set out up");
     outside.sh("ip addr add 192.168.4.2/24 dev eth0; ip link set eth0 up");
     let (runtime, plugin) = (runtime(), plugin(&node, &dir));

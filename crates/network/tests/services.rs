@@ -27,7 +27,11 @@ const TABLE: &str = "corten-0c0ffee2";
 /// A node 192.168.9.1 with an outside client 192.168.9.2, and pods 10.244.0.2, .3, .4 that serve port 80.
 fn world(name: &str) -> World {
     let (node, client, dir) = (Ns::new(), Ns::new(), dir(name));
-    node.sh(&format!("ip link add out type veth peer name eth0 netns /proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&client.file)));
+    node.sh(&format!(
+        "ip link add out type veth peer name eth0 netns /proc/{}/fd/{}",
+        std::process::id(),
+        std::os::fd::AsRawFd::as_raw_fd(&client.file)
+    ));
     node.sh("ip addr add 192.168.9.1/24 dev out; ip link set out up; ip link add svc type vxlan id 42 dstport 8472 dev out nolearning; ip link set svc up; ip route add 10.96.0.0/16 dev svc src 192.168.9.1");
     client.sh("ip addr add 192.168.9.2/24 dev eth0; ip link set eth0 up; ip route add default via 192.168.9.1");
     let config = Config {
@@ -42,7 +46,13 @@ fn world(name: &str) -> World {
     let pods: Vec<Ns> = (0..3)
         .map(|i| {
             let pod = Ns::new();
-            let attach = Attach { sandbox: format!("p{i}"), pod_uid: String::new(), netns: pod.path(), ifname: "eth0".into(), ports: vec![] };
+            let attach = Attach {
+                sandbox: format!("p{i}"),
+                pod_uid: String::new(),
+                netns: pod.path(),
+                ifname: "eth0".into(),
+                ports: vec![],
+            };
             runtime.block_on(plugin.add(attach)).unwrap();
             pod.serve(&format!("p{i}"), 80);
             pod
@@ -130,7 +140,10 @@ fn cluster_addresses_node_ports_hairpin_and_refusal() {
         return;
     }
     let mut w = world("svc");
-    w.service(json!({"type": "NodePort", "clusterIP": "10.96.0.5", "ports": ports(), "externalIPs": ["203.0.113.77"]}), json!({}));
+    w.service(
+        json!({"type": "NodePort", "clusterIP": "10.96.0.5", "ports": ports(), "externalIPs": ["203.0.113.77"]}),
+        json!({}),
+    );
     assert_eq!(w.pods[0].tcp("10.96.0.5:80"), Err(ErrorKind::ConnectionRefused), "no endpoint: refused");
     assert_eq!(w.pods[0].udp("10.96.0.5:80"), Err(ErrorKind::ConnectionRefused));
     assert_eq!(w.node.tcp("10.96.0.5:80"), Err(ErrorKind::ConnectionRefused));
@@ -182,7 +195,10 @@ fn traffic_policies() {
     assert_eq!(w.pods[0].tcp("10.96.0.6:80"), Err(ErrorKind::TimedOut), "internal policy, no local endpoint");
     assert_eq!(w.client.tcp("192.168.9.1:30080").unwrap(), "p1 10.244.0.1");
     w.endpoints(&[(0, "n1", true), (1, "n2", true)]);
-    assert_eq!(spread(20, || w.pods[2].tcp("10.96.0.6:80").unwrap()).keys().cloned().collect::<Vec<_>>(), ["p0 10.244.0.4"]);
+    assert_eq!(
+        spread(20, || w.pods[2].tcp("10.96.0.6:80").unwrap()).keys().cloned().collect::<Vec<_>>(),
+        ["p0 10.244.0.4"]
+    );
     w.assert_converged();
 }
 
@@ -231,7 +247,11 @@ fn connectionless_flows_follow_the_endpoints() {
     assert_eq!(udp_ask(&outside, "192.168.9.1:30080").unwrap(), "p0 10.244.0.1");
     let changes = w.endpoints(&[(1, "n1", true)]);
     assert_eq!(changes.flows.len(), 2, "cluster address and node port");
-    assert_eq!(udp_ask(&socket, "10.96.0.8:80").unwrap(), "p0 10.244.0.4", "the kernel still sends the flow to the old endpoint");
+    assert_eq!(
+        udp_ask(&socket, "10.96.0.8:80").unwrap(),
+        "p0 10.244.0.4",
+        "the kernel still sends the flow to the old endpoint"
+    );
     assert!(network::conntrack::redirect(&netfilter, &changes.flows).unwrap() >= 2);
     assert_eq!(udp_ask(&socket, "10.96.0.8:80").unwrap(), "p1 10.244.0.4", "the same socket reaches the new endpoint");
     assert_eq!(udp_ask(&outside, "192.168.9.1:30080").unwrap(), "p1 10.244.0.1");

@@ -37,7 +37,11 @@ struct Shared {
 enum Clock {
     System,
     /// Wall time is `base` at `start`, moves with virtual time, and is off by `skew_ns`.
-    Virtual { base: WallTime, start: Instant, skew_ns: AtomicI64 },
+    Virtual {
+        base: WallTime,
+        start: Instant,
+        skew_ns: AtomicI64,
+    },
 }
 
 impl Env {

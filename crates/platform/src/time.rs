@@ -1,7 +1,9 @@
 //! Time: monotonic instants and timers (tokio's, hence virtual in the simulation) and wall-clock time.
 
 pub use std::time::Duration;
-pub use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval, sleep, sleep_until, timeout, timeout_at};
+pub use tokio::time::{
+    Instant, Interval, MissedTickBehavior, Sleep, interval, sleep, sleep_until, timeout, timeout_at,
+};
 
 /// Wall-clock time in nanoseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -103,7 +103,9 @@ impl Cgroups {
                 "cgroup" => {
                     for option in options.split(',') {
                         let name = option.strip_prefix("name=").unwrap_or(option);
-                        if Path::new(point).file_name().is_some_and(|l| l.to_string_lossy().split(',').any(|p| p == name))
+                        if Path::new(point)
+                            .file_name()
+                            .is_some_and(|l| l.to_string_lossy().split(',').any(|p| p == name))
                         {
                             found.v1.entry(name.to_string()).or_insert_with(|| point.into());
                         }
@@ -270,7 +272,10 @@ impl Cgroups {
         }
         for (file, value) in &r.unified {
             if file.contains('/') {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("unified resource {file:?} is not a file name")));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("unified resource {file:?} is not a file name"),
+                ));
             }
             put(dir.join(file), value)?;
         }
@@ -302,7 +307,8 @@ impl Cgroups {
 
     /// Every process in the group and below.
     pub fn processes(&self, group: &str) -> Vec<i32> {
-        let Some(dir) = self.v2_dir(group).or_else(|| self.v1_dir("pids", group)).or_else(|| self.v1_dir("memory", group))
+        let Some(dir) =
+            self.v2_dir(group).or_else(|| self.v1_dir("pids", group)).or_else(|| self.v1_dir("memory", group))
         else {
             return Vec::new();
         };

@@ -107,7 +107,8 @@ impl Engine {
     pub async fn exec(&self, request: ExecRequest) -> Result<Process> {
         let (container, shim) = self.running(&request.container_id)?;
         let tty = request.tty;
-        let io = pipes(request.stdin && !tty, request.stdout && !tty, request.stderr && !tty).map_err(|e| Error::internal(e.to_string()))?;
+        let io = pipes(request.stdin && !tty, request.stdout && !tty, request.stderr && !tty)
+            .map_err(|e| Error::internal(e.to_string()))?;
         let exec = shim.new_exec();
         let exited = shim.expect_exec(exec);
         let call = Call::Exec {
@@ -190,7 +191,10 @@ impl Engine {
                 shim.forget_exec(exec);
                 return Err(Error {
                     code: Code::DeadlineExceeded,
-                    message: format!("command timed out: context deadline exceeded: timeout {}s exceeded", request.timeout),
+                    message: format!(
+                        "command timed out: context deadline exceeded: timeout {}s exceeded",
+                        request.timeout
+                    ),
                 });
             }
         };
@@ -243,9 +247,12 @@ impl Engine {
                 if netns.exists() {
                     namespaces::enter_network(&netns)?;
                 }
-                let refused = |e: io::Error| Error::internal(format!("failed to connect to localhost:{port} inside namespace: {e}"));
+                let refused = |e: io::Error| {
+                    Error::internal(format!("failed to connect to localhost:{port} inside namespace: {e}"))
+                };
                 let v4 = std::net::TcpStream::connect(("127.0.0.1", port));
-                let stream = v4.or_else(|e| std::net::TcpStream::connect(("::1", port)).map_err(|_| e)).map_err(refused)?;
+                let stream =
+                    v4.or_else(|e| std::net::TcpStream::connect(("::1", port)).map_err(|_| e)).map_err(refused)?;
                 stream.set_nonblocking(true).map_err(refused)?;
                 Ok(stream)
             })

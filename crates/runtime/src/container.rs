@@ -26,7 +26,10 @@ impl Engine {
         }
         let config = request.config.ok_or_else(|| Error::invalid("the container has no configuration"))?;
         let name = config.image.as_ref().map(|i| i.image.clone()).unwrap_or_default();
-        let image = self.images.find(&name).ok_or_else(|| Error::not_found(format!("failed to resolve image {name:?}: not found")))?;
+        let image = self
+            .images
+            .find(&name)
+            .ok_or_else(|| Error::not_found(format!("failed to resolve image {name:?}: not found")))?;
         let sandbox_record = sandbox.record();
         // The sandbox as it is now; a client may send an older one.
         let pod = sandbox_record.config.clone();
@@ -93,7 +96,8 @@ impl Engine {
         }
         match shim.call(Call::Start { container: record.id.clone() }, &[]).await {
             Ok((answer, _)) => {
-                let running: Option<Running> = load(&self.container_dir(&record.id).join("running.json")).unwrap_or_default();
+                let running: Option<Running> =
+                    load(&self.container_dir(&record.id).join("running.json")).unwrap_or_default();
                 let started_at = running.map_or_else(unix_nanos, |r| r.started_at);
                 container.live.send_modify(|live| {
                     live.starting = false;
@@ -114,7 +118,10 @@ impl Engine {
                 };
                 save(&self.container_dir(&record.id).join("exit.json"), &ended)?;
                 self.container_ended(&record.id, ended);
-                Err(Error { code: e.code, message: format!("failed to start container {:?}: {}", record.id, e.message) })
+                Err(Error {
+                    code: e.code,
+                    message: format!("failed to start container {:?}: {}", record.id, e.message),
+                })
             }
         }
     }
@@ -146,7 +153,10 @@ impl Engine {
         }
         match tokio::time::timeout(KILL_TIMEOUT, live.wait_for(|l| l.ended.is_some())).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(Error { code: tonic::Code::DeadlineExceeded, message: format!("container {:?} does not die", record.id) }),
+            Err(_) => Err(Error {
+                code: tonic::Code::DeadlineExceeded,
+                message: format!("container {:?} does not die", record.id),
+            }),
         }
     }
 
@@ -221,9 +231,9 @@ pub fn signal_number(text: &str) -> Option<i32> {
         return Some(64 - offset.trim_start_matches('-').parse::<i32>().unwrap_or(0));
     }
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-        "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+        "WINCH", "IO", "PWR", "SYS",
     ];
     let alias = match name {
         "IOT" => "ABRT",

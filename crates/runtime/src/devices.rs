@@ -70,11 +70,13 @@ fn program(rules: &[DeviceRule]) -> Vec<Insn> {
         // A test that fails jumps behind the block; offsets are filled in below.
         if rule.kind != 'a' {
             tests.push((0x55, 0x02, 0, if rule.kind == 'b' { 1 } else { 2 }));
-            let mask = rule.access.chars().fold(0, |m, c| m | match c {
-                'm' => 1,
-                'r' => 2,
-                'w' => 4,
-                _ => 0,
+            let mask = rule.access.chars().fold(0, |m, c| {
+                m | match c {
+                    'm' => 1,
+                    'r' => 2,
+                    'w' => 4,
+                    _ => 0,
+                }
             });
             if mask != 7 {
                 tests.push((0xbc, 0x31, 0, 0)); // w1 = w3

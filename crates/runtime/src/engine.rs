@@ -147,13 +147,15 @@ impl Engine {
     /// Finds by id or unique prefix.
     pub fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>> {
         let state = lock(&self.state);
-        by_prefix(&state.sandboxes, id).ok_or_else(|| Error::not_found(format!("an error occurred when try to find sandbox {id:?}: not found")))
+        by_prefix(&state.sandboxes, id)
+            .ok_or_else(|| Error::not_found(format!("an error occurred when try to find sandbox {id:?}: not found")))
     }
 
     /// Finds by id or unique prefix.
     pub fn container(&self, id: &str) -> Result<Arc<Container>> {
         let state = lock(&self.state);
-        by_prefix(&state.containers, id).ok_or_else(|| Error::not_found(format!("an error occurred when try to find container {id:?}: not found")))
+        by_prefix(&state.containers, id)
+            .ok_or_else(|| Error::not_found(format!("an error occurred when try to find container {id:?}: not found")))
     }
 
     /// The containers of a sandbox.
@@ -315,7 +317,10 @@ impl Engine {
     /// Waits for a shim that has ended or is about to.
     pub fn reap(&self, sandbox: &str) {
         if let Some(mut child) = lock(&self.shims).remove(sandbox) {
-            let wait = std::thread::Builder::new().name("reap-shim".into()).stack_size(64 * 1024).spawn(move || drop(child.wait()));
+            let wait = std::thread::Builder::new()
+                .name("reap-shim".into())
+                .stack_size(64 * 1024)
+                .spawn(move || drop(child.wait()));
             if let Err(e) = wait {
                 tracing::debug!(sandbox, error = %e, "a finished shim stays a zombie until this process ends");
             }
@@ -339,7 +344,11 @@ impl Engine {
             container_event_type: kind as i32,
             created_at: unix_nanos(),
             pod_sandbox_status: self.sandbox(sandbox).ok().map(|s| crate::status::sandbox_status(self, &s)),
-            containers_statuses: self.containers_of(sandbox).iter().map(|c| crate::status::container_status(self, c)).collect(),
+            containers_statuses: self
+                .containers_of(sandbox)
+                .iter()
+                .map(|c| crate::status::container_status(self, c))
+                .collect(),
         };
         lock(&self.subscribers).retain(|s| s.try_send(event.clone()).is_ok());
     }
@@ -347,7 +356,14 @@ impl Engine {
 
 /// The end of a container that nobody saw.
 fn lost(message: &str) -> Ended {
-    Ended { code: 137, signal: 9, finished_at: unix_nanos(), reason: "Unknown".into(), message: message.into(), ..Ended::default() }
+    Ended {
+        code: 137,
+        signal: 9,
+        finished_at: unix_nanos(),
+        reason: "Unknown".into(),
+        message: message.into(),
+        ..Ended::default()
+    }
 }
 
 fn by_prefix<T>(map: &std::collections::BTreeMap<String, Arc<T>>, id: &str) -> Option<Arc<T>> {
@@ -376,10 +392,12 @@ pub fn reset(cluster_id: &str, run: &Path) -> Result<()> {
         cgroups.kill(&group);
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mut ours: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(1)).filter(|p| Path::new(p).starts_with(run)).collect();
+    let mut ours: Vec<&str> =
+        mounts.lines().filter_map(|l| l.split(' ').nth(1)).filter(|p| Path::new(p).starts_with(run)).collect();
     ours.sort_by_key(|p| std::cmp::Reverse(p.len()));
     for path in ours {
-        crate::sys::umount(Path::new(path), libc::MNT_DETACH).map_err(|e| Error::file("unmount", Path::new(path), e))?;
+        crate::sys::umount(Path::new(path), libc::MNT_DETACH)
+            .map_err(|e| Error::file("unmount", Path::new(path), e))?;
     }
     match fs::remove_dir_all(run) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::file("remove", run, e)),
@@ -393,7 +411,9 @@ fn remove_when_empty(cgroups: &Cgroups, group: &str) -> Result<()> {
     loop {
         match cgroups.remove(group) {
             Ok(()) => return Ok(()),
-            Err(e) if std::time::Instant::now() > deadline => return Err(Error::internal(format!("remove cgroup: {e}"))),
+            Err(e) if std::time::Instant::now() > deadline => {
+                return Err(Error::internal(format!("remove cgroup: {e}")));
+            }
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
         }
     }

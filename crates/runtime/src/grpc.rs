@@ -52,7 +52,9 @@ pub async fn serve(runtime: Runtime, socket: &Path) -> std::io::Result<()> {
             }
         });
         tokio::spawn(async move {
-            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service);
             let _ = server.await; // a client that breaks off is its own business
         });
     }
@@ -102,7 +104,10 @@ impl RuntimeService for Service {
     async fn container_status(&self, r: Request<ContainerStatusRequest>) -> Answer<ContainerStatusResponse> {
         self.runtime.container_status(r.into_inner()).await.map(Response::new)
     }
-    async fn update_container_resources(&self, r: Request<UpdateContainerResourcesRequest>) -> Answer<UpdateContainerResourcesResponse> {
+    async fn update_container_resources(
+        &self,
+        r: Request<UpdateContainerResourcesRequest>,
+    ) -> Answer<UpdateContainerResourcesResponse> {
         empty(self.runtime.update_container_resources(r.into_inner()).await)
     }
     async fn reopen_container_log(&self, r: Request<ReopenContainerLogRequest>) -> Answer<ReopenContainerLogResponse> {
@@ -129,27 +134,43 @@ impl RuntimeService for Service {
     async fn pod_sandbox_stats(&self, r: Request<PodSandboxStatsRequest>) -> Answer<PodSandboxStatsResponse> {
         self.runtime.pod_sandbox_stats(r.into_inner()).await.map(Response::new)
     }
-    async fn list_pod_sandbox_stats(&self, r: Request<ListPodSandboxStatsRequest>) -> Answer<ListPodSandboxStatsResponse> {
+    async fn list_pod_sandbox_stats(
+        &self,
+        r: Request<ListPodSandboxStatsRequest>,
+    ) -> Answer<ListPodSandboxStatsResponse> {
         self.runtime.list_pod_sandbox_stats(r.into_inner()).await.map(Response::new)
     }
-    async fn update_runtime_config(&self, r: Request<UpdateRuntimeConfigRequest>) -> Answer<UpdateRuntimeConfigResponse> {
+    async fn update_runtime_config(
+        &self,
+        r: Request<UpdateRuntimeConfigRequest>,
+    ) -> Answer<UpdateRuntimeConfigResponse> {
         empty(self.runtime.update_runtime_config(r.into_inner()).await)
     }
     async fn status(&self, r: Request<StatusRequest>) -> Answer<StatusResponse> {
         Cri::status(&self.runtime, r.into_inner()).await.map(Response::new)
     }
-    async fn checkpoint_container(&self, _: Request<CheckpointContainerRequest>) -> Answer<CheckpointContainerResponse> {
+    async fn checkpoint_container(
+        &self,
+        _: Request<CheckpointContainerRequest>,
+    ) -> Answer<CheckpointContainerResponse> {
         Err(Status::unimplemented("this runtime does not checkpoint containers"))
     }
     async fn get_container_events(&self, _: Request<GetEventsRequest>) -> Answer<Self::GetContainerEventsStream> {
         let events = self.runtime.container_events().await?;
-        let stream = futures_util::stream::unfold(events, |mut e| async move { e.recv().await.map(|event| (Ok(event), e)) });
+        let stream =
+            futures_util::stream::unfold(events, |mut e| async move { e.recv().await.map(|event| (Ok(event), e)) });
         Ok(Response::new(stream.boxed()))
     }
-    async fn list_metric_descriptors(&self, _: Request<ListMetricDescriptorsRequest>) -> Answer<ListMetricDescriptorsResponse> {
+    async fn list_metric_descriptors(
+        &self,
+        _: Request<ListMetricDescriptorsRequest>,
+    ) -> Answer<ListMetricDescriptorsResponse> {
         Err(Status::unimplemented("this runtime tells stats, not metrics"))
     }
-    async fn list_pod_sandbox_metrics(&self, _: Request<ListPodSandboxMetricsRequest>) -> Answer<ListPodSandboxMetricsResponse> {
+    async fn list_pod_sandbox_metrics(
+        &self,
+        _: Request<ListPodSandboxMetricsRequest>,
+    ) -> Answer<ListPodSandboxMetricsResponse> {
         Err(Status::unimplemented("this runtime tells stats, not metrics"))
     }
     async fn runtime_config(&self, _: Request<RuntimeConfigRequest>) -> Answer<RuntimeConfigResponse> {

@@ -64,7 +64,8 @@ fn make(dir: &Path, wanted: &Wanted) -> Result<()> {
         let target = dir.join(kind);
         File::create(&target).map_err(|e| Error::file("create", &target, e))?;
         let source = format!("/proc/thread-self/ns/{kind}");
-        sys::mount(&source, &target, "", libc::MS_BIND, "").map_err(|e| Error::file("bind a namespace to", &target, e))?;
+        sys::mount(&source, &target, "", libc::MS_BIND, "")
+            .map_err(|e| Error::file("bind a namespace to", &target, e))?;
     }
     Ok(())
 }
@@ -73,9 +74,15 @@ fn make(dir: &Path, wanted: &Wanted) -> Result<()> {
 fn sysctl(name: &str, value: &str, wanted: &Wanted) -> Result<()> {
     let slashed = name.replace('.', "/");
     let allowed = (slashed.starts_with("net/") && wanted.net)
-        || ((slashed.starts_with("kernel/shm") || slashed.starts_with("kernel/msg") || slashed.starts_with("kernel/sem") || slashed.starts_with("fs/mqueue/")) && wanted.ipc);
+        || ((slashed.starts_with("kernel/shm")
+            || slashed.starts_with("kernel/msg")
+            || slashed.starts_with("kernel/sem")
+            || slashed.starts_with("fs/mqueue/"))
+            && wanted.ipc);
     if !allowed || slashed.split('/').any(|p| p == "..") {
-        return Err(Error::invalid(format!("sysctl {name:?} is not allowed: it is not in a separate kernel namespace")));
+        return Err(Error::invalid(format!(
+            "sysctl {name:?} is not allowed: it is not in a separate kernel namespace"
+        )));
     }
     let path = PathBuf::from("/proc/sys").join(&slashed);
     fs::write(&path, value).map_err(|e| Error::file(&format!("set sysctl {name}={value:?}:"), &path, e))

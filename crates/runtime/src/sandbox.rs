@@ -71,7 +71,9 @@ impl Engine {
             // Before the call: what may be half done must be undone.
             self.change(sandbox, |r| r.attached = true)?;
             let result = self.cni.add(&self.cni_request(sandbox)).await;
-            result.map(|r| r.ips).map_err(|e| Error::internal(format!("failed to setup network for sandbox {:?}: {e}", sandbox.id)))
+            result
+                .map(|r| r.ips)
+                .map_err(|e| Error::internal(format!("failed to setup network for sandbox {:?}: {e}", sandbox.id)))
         };
         let (shim, network) = tokio::join!(shim, network);
         shim?;
@@ -110,7 +112,9 @@ impl Engine {
         }
         limits.memory_swap = 0;
         limits.pids = self.config.pod_pids_limit;
-        self.cgroups.apply(&record.cgroup, &limits).map_err(|e| Error::internal(format!("set the pod's limits: {e}")))?;
+        self.cgroups
+            .apply(&record.cgroup, &limits)
+            .map_err(|e| Error::internal(format!("set the pod's limits: {e}")))?;
         let run = self.run_dir(&record.id);
         fs::create_dir_all(&run).map_err(|e| Error::file("make directory", &run, e))?;
         let mut sysctls: Vec<_> = linux.sysctls.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -218,7 +222,10 @@ impl Engine {
         }
         if sandbox.record().attached {
             let request = self.cni_request(&sandbox);
-            self.cni.del(&request).await.map_err(|e| Error::internal(format!("failed to destroy network for sandbox {:?}: {e}", sandbox.id)))?;
+            self.cni
+                .del(&request)
+                .await
+                .map_err(|e| Error::internal(format!("failed to destroy network for sandbox {:?}: {e}", sandbox.id)))?;
             self.change(&sandbox, |r| r.attached = false)?;
         }
         let run = self.run_dir(&sandbox.id);
@@ -252,7 +259,8 @@ impl Engine {
 }
 
 fn refuse_unsupported(config: &PodSandboxConfig) -> Result<()> {
-    let options = config.linux.as_ref().and_then(|l| l.security_context.as_ref()).and_then(|s| s.namespace_options.as_ref());
+    let options =
+        config.linux.as_ref().and_then(|l| l.security_context.as_ref()).and_then(|s| s.namespace_options.as_ref());
     let users = options.and_then(|o| o.userns_options.as_ref());
     if users.is_some_and(|u| u.mode == wire::cri::NamespaceMode::Pod as i32) {
         return Err(Error::invalid("user namespaces (hostUsers: false) are not supported by this runtime"));

@@ -73,7 +73,11 @@ impl Cri for Runtime {
         let condition = |kind: &str, problem: Option<String>| RuntimeCondition {
             r#type: kind.into(),
             status: problem.is_none(),
-            reason: if problem.is_none() { String::new() } else { format!("{}PluginNotReady", kind.trim_end_matches("Ready")) },
+            reason: if problem.is_none() {
+                String::new()
+            } else {
+                format!("{}PluginNotReady", kind.trim_end_matches("Ready"))
+            },
             message: problem.unwrap_or_default(),
         };
         let features = RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: false };
@@ -193,7 +197,12 @@ impl Cri for Runtime {
 
     async fn list_container_stats(&self, r: ListContainerStatsRequest) -> Answer<ListContainerStatsResponse> {
         let f = r.filter.unwrap_or_default();
-        let filter = ContainerFilter { id: f.id, pod_sandbox_id: f.pod_sandbox_id, label_selector: f.label_selector, state: None };
+        let filter = ContainerFilter {
+            id: f.id,
+            pod_sandbox_id: f.pod_sandbox_id,
+            label_selector: f.label_selector,
+            state: None,
+        };
         let (found, engine) = (self.wanted_containers(&filter), self.engine.clone());
         let stats = blocking(move || Ok(found.iter().map(|c| engine.container_stats(c)).collect())).await?;
         Ok(ListContainerStatsResponse { stats })
@@ -220,13 +229,20 @@ impl Cri for Runtime {
 
     async fn list_images(&self, r: ListImagesRequest) -> Answer<ListImagesResponse> {
         let wanted = r.filter.and_then(|f| f.image).map(|i| i.image).unwrap_or_default();
-        let images = if wanted.is_empty() { self.engine.images.list() } else { self.engine.images.find(&wanted).into_iter().collect() };
+        let images = if wanted.is_empty() {
+            self.engine.images.list()
+        } else {
+            self.engine.images.find(&wanted).into_iter().collect()
+        };
         Ok(ListImagesResponse { images: images.iter().map(status::image).collect() })
     }
 
     async fn image_status(&self, r: ImageStatusRequest) -> Answer<ImageStatusResponse> {
         let name = r.image.map(|i| i.image).unwrap_or_default();
-        Ok(ImageStatusResponse { image: self.engine.images.find(&name).as_ref().map(status::image), info: Default::default() })
+        Ok(ImageStatusResponse {
+            image: self.engine.images.find(&name).as_ref().map(status::image),
+            info: Default::default(),
+        })
     }
 
     async fn pull_image(&self, r: PullImageRequest) -> Answer<PullImageResponse> {

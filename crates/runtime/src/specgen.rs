@@ -51,7 +51,13 @@ pub fn resources(r: Option<&LinuxContainerResources>) -> Resources {
 }
 
 /// Builds the specification.
-pub fn build(id: &str, config: &ContainerConfig, sandbox: &PodSandboxConfig, image: &Image, places: &Places<'_>) -> Result<Spec> {
+pub fn build(
+    id: &str,
+    config: &ContainerConfig,
+    sandbox: &PodSandboxConfig,
+    image: &Image,
+    places: &Places<'_>,
+) -> Result<Spec> {
     let linux = config.linux.clone().unwrap_or_default();
     let security = linux.security_context.clone().unwrap_or_default();
     let privileged = security.privileged;
@@ -86,7 +92,10 @@ pub fn build(id: &str, config: &ContainerConfig, sandbox: &PodSandboxConfig, ima
     };
     spec.mounts = mounts(config, sandbox, places)?;
     if let Some(selinux) = &security.selinux_options
-        && !(selinux.user.is_empty() && selinux.role.is_empty() && selinux.r#type.is_empty() && selinux.level.is_empty())
+        && !(selinux.user.is_empty()
+            && selinux.role.is_empty()
+            && selinux.r#type.is_empty()
+            && selinux.level.is_empty())
     {
         tracing::debug!(container = id, "SELinux options have no effect: this runtime does not label");
     }
@@ -135,7 +144,8 @@ fn process(
     } else {
         capabilities::effective(&capability.add_capabilities, &capability.drop_capabilities).map_err(Error::invalid)?
     };
-    let ambient = capabilities::effective(&capability.add_ambient_capabilities, &["ALL".into()]).map_err(Error::invalid)?;
+    let ambient =
+        capabilities::effective(&capability.add_ambient_capabilities, &["ALL".into()]).map_err(Error::invalid)?;
     Ok(ProcessSpec {
         args,
         env,
@@ -173,7 +183,8 @@ fn seccomp_profile(security: &LinuxContainerSecurityContext, bounding: u64) -> R
         Ok(ProfileType::Localhost) => {
             let path = Path::new(localhost_ref.strip_prefix("localhost/").unwrap_or(localhost_ref));
             let text = fs::read(path).map_err(|e| Error::file("read the seccomp profile", path, e))?;
-            let profile: Profile = serde_json::from_slice(&text).map_err(|e| Error::file("read the seccomp profile", path, e))?;
+            let profile: Profile =
+                serde_json::from_slice(&text).map_err(|e| Error::file("read the seccomp profile", path, e))?;
             seccomp::compile(&profile).map_err(Error::invalid)?; // tell now, not at start
             Ok(Some(profile))
         }
@@ -184,13 +195,16 @@ fn seccomp_profile(security: &LinuxContainerSecurityContext, bounding: u64) -> R
 fn apparmor(security: &LinuxContainerSecurityContext) -> Result<()> {
     let wanted = security.apparmor.as_ref().is_some_and(|p| p.profile_type == ProfileType::Localhost as i32);
     if wanted && !security.privileged {
-        return Err(Error::invalid("AppArmor profiles are not supported by this runtime; use RuntimeDefault or Unconfined"));
+        return Err(Error::invalid(
+            "AppArmor profiles are not supported by this runtime; use RuntimeDefault or Unconfined",
+        ));
     }
     Ok(())
 }
 
 fn namespaces(security: &LinuxContainerSecurityContext, sandbox: &PodSandboxConfig, run: &Path) -> Namespaces {
-    let own = sandbox.linux.as_ref().and_then(|l| l.security_context.as_ref()).and_then(|s| s.namespace_options.clone());
+    let own =
+        sandbox.linux.as_ref().and_then(|l| l.security_context.as_ref()).and_then(|s| s.namespace_options.clone());
     let pod = own.unwrap_or_default();
     let options = security.namespace_options.clone().unwrap_or_else(|| pod.clone());
     let node = NamespaceMode::Node as i32;
@@ -227,7 +241,8 @@ fn mounts(config: &ContainerConfig, sandbox: &PodSandboxConfig, places: &Places<
     let asked = |path: &str| config.mounts.iter().any(|m| Path::new(&m.container_path) == Path::new(path));
     let readonly = config.linux.as_ref().and_then(|l| l.security_context.as_ref()).is_some_and(|s| s.readonly_rootfs);
     let host_network = uses_host(sandbox, |o| o.network);
-    for (target, file) in [("/etc/hostname", "hostname"), ("/etc/resolv.conf", "resolv.conf"), ("/etc/hosts", "hosts")] {
+    for (target, file) in [("/etc/hostname", "hostname"), ("/etc/resolv.conf", "resolv.conf"), ("/etc/hosts", "hosts")]
+    {
         let mut source = places.sandbox.join(file);
         if file == "hosts" && !source.exists() {
             // The kubelet brings a hosts file; other clients get the host's or a minimal one.
@@ -275,7 +290,10 @@ fn one_mount(mount: &CriMount, number: usize, places: &Places<'_>) -> Result<Mou
         if !mount.image_sub_path.is_empty() {
             return Err(Error::invalid("subPath of image volumes is not supported by this runtime"));
         }
-        let image = places.images.find(&spec.image).ok_or_else(|| Error::not_found(format!("image {:?} not found", spec.image)))?;
+        let image = places
+            .images
+            .find(&spec.image)
+            .ok_or_else(|| Error::not_found(format!("image {:?} not found", spec.image)))?;
         let mut layers = overlay(&image, &places.images.layers_dir(), &places.dir);
         layers.root = places.dir.join(format!("image-{number}"));
         out.image = Some(layers);
@@ -284,7 +302,9 @@ fn one_mount(mount: &CriMount, number: usize, places: &Places<'_>) -> Result<Mou
     // A missing host path is made as a directory, as other runtimes do.
     let source = PathBuf::from(&mount.host_path);
     if !source.exists() {
-        fs::create_dir_all(&source).map_err(|e| Error::internal(format!("failed to generate container spec: failed to mkdir {:?}: {e}", mount.host_path)))?;
+        fs::create_dir_all(&source).map_err(|e| {
+            Error::internal(format!("failed to generate container spec: failed to mkdir {:?}: {e}", mount.host_path))
+        })?;
     }
     out.source = source.canonicalize().map_err(|e| Error::file("resolve", &source, e))?;
     Ok(out)

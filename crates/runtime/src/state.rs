@@ -128,7 +128,12 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Sandbox {
     pub fn new(record: SandboxRecord) -> Sandbox {
-        Sandbox { id: record.id.clone(), record: Mutex::new(record), shim: Mutex::default(), teardown: tokio::sync::Mutex::default() }
+        Sandbox {
+            id: record.id.clone(),
+            record: Mutex::new(record),
+            shim: Mutex::default(),
+            teardown: tokio::sync::Mutex::default(),
+        }
     }
 
     pub fn record(&self) -> SandboxRecord {

@@ -16,7 +16,12 @@ pub fn sandbox_state(phase: Phase) -> i32 {
 pub fn sandbox_status(_: &Engine, sandbox: &Sandbox) -> PodSandboxStatus {
     let record = sandbox.record();
     let mut ips = record.ips.into_iter();
-    let options = record.config.linux.as_ref().and_then(|l| l.security_context.as_ref()).and_then(|s| s.namespace_options.clone());
+    let options = record
+        .config
+        .linux
+        .as_ref()
+        .and_then(|l| l.security_context.as_ref())
+        .and_then(|s| s.namespace_options.clone());
     PodSandboxStatus {
         id: record.id,
         metadata: record.config.metadata,
@@ -82,7 +87,11 @@ pub fn container_status(engine: &Engine, container: &OurContainer) -> ContainerS
         annotations: config.annotations.clone(),
         mounts: config.mounts.clone(),
         log_path,
-        resources: config.linux.as_ref().and_then(|l| l.resources.clone()).map(|linux| ContainerResources { linux: Some(linux), windows: None }),
+        resources: config
+            .linux
+            .as_ref()
+            .and_then(|l| l.resources.clone())
+            .map(|linux| ContainerResources { linux: Some(linux), windows: None }),
         user: live.user.map(|u| ContainerUser {
             linux: Some(LinuxContainerUser {
                 uid: u.uid.into(),

@@ -38,37 +38,42 @@ fn main() {
         return;
     }
     use std::os::unix::fs::MetadataExt;
-    assert!(std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0), "CORTEN_ROOT_TESTS is set, but this is not root");
+    assert!(
+        std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0),
+        "CORTEN_ROOT_TESTS is set, but this is not root"
+    );
     assert!(Path::new("/bin/busybox").exists(), "needs /bin/busybox: apt-get install busybox-static");
     let only = args.iter().find(|a| !a.starts_with('-')).cloned().unwrap_or_default();
     let dir = std::env::temp_dir().join(format!("corten-rt-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("test directory");
     make_image(&dir.join("busybox.tar"));
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio").block_on(async {
-        let tests: [(&str, fn(Arc<Bench>) -> Work); 11] = [
-            ("run_logs_exit", |b| Box::pin(run_logs_exit(b))),
-            ("exec_and_terminal", |b| Box::pin(exec_and_terminal(b))),
-            ("attach_stdin", |b| Box::pin(attach_stdin(b))),
-            ("limits_and_oom", |b| Box::pin(limits_and_oom(b))),
-            ("security", |b| Box::pin(security(b))),
-            ("mounts", |b| Box::pin(mounts(b))),
-            ("shared_pid_and_stop", |b| Box::pin(shared_pid_and_stop(b))),
-            ("start_errors", |b| Box::pin(start_errors(b))),
-            ("crash_and_adopt", |b| Box::pin(crash_and_adopt(b))),
-            ("shim_death", |b| Box::pin(shim_death(b))),
-            ("devices_on_v2", |b| Box::pin(devices_on_v2(b))),
-        ];
-        for (name, test) in tests {
-            if name.contains(&only) || only == "runtime_with_root" {
-                let bench = Arc::new(Bench::open(&dir.join(name)).await);
-                bench.runtime.load_image(dir.join("busybox.tar"), None).await.expect("load image");
-                let start = Instant::now();
-                test(bench.clone()).await;
-                bench.leave_nothing().await;
-                println!("ok {name} ({:?})", start.elapsed());
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio").block_on(
+        async {
+            let tests: [(&str, fn(Arc<Bench>) -> Work); 11] = [
+                ("run_logs_exit", |b| Box::pin(run_logs_exit(b))),
+                ("exec_and_terminal", |b| Box::pin(exec_and_terminal(b))),
+                ("attach_stdin", |b| Box::pin(attach_stdin(b))),
+                ("limits_and_oom", |b| Box::pin(limits_and_oom(b))),
+                ("security", |b| Box::pin(security(b))),
+                ("mounts", |b| Box::pin(mounts(b))),
+                ("shared_pid_and_stop", |b| Box::pin(shared_pid_and_stop(b))),
+                ("start_errors", |b| Box::pin(start_errors(b))),
+                ("crash_and_adopt", |b| Box::pin(crash_and_adopt(b))),
+                ("shim_death", |b| Box::pin(shim_death(b))),
+                ("devices_on_v2", |b| Box::pin(devices_on_v2(b))),
+            ];
+            for (name, test) in tests {
+                if name.contains(&only) || only == "runtime_with_root" {
+                    let bench = Arc::new(Bench::open(&dir.join(name)).await);
+                    bench.runtime.load_image(dir.join("busybox.tar"), None).await.expect("load image");
+                    let start = Instant::now();
+                    test(bench.clone()).await;
+                    bench.leave_nothing().await;
+                    println!("ok {name} ({:?})", start.elapsed());
+                }
             }
-        }
-    });
+        },
+    );
     std::fs::remove_dir_all(&dir).expect("clean up");
 }
 
@@ -96,7 +101,10 @@ fn make_image(path: &Path) {
     add_file(&mut layer, "bin/busybox", 0o755, &std::fs::read("/bin/busybox").expect("busybox"));
     add_file(&mut layer, "etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nweb:x:100:101::/home:/bin/sh\n");
     add_file(&mut layer, "etc/group", 0o644, b"root:x:0:\nweb:x:101:\nlogs:x:200:web\n");
-    for name in ["sh", "echo", "cat", "sleep", "id", "ls", "true", "false", "stty", "dd", "head", "mount", "hostname", "kill", "ps", "seq", "mkdir", "touch", "grep", "test", "tail", "printf", "nc", "wc"] {
+    for name in [
+        "sh", "echo", "cat", "sleep", "id", "ls", "true", "false", "stty", "dd", "head", "mount", "hostname", "kill",
+        "ps", "seq", "mkdir", "touch", "grep", "test", "tail", "printf", "nc", "wc",
+    ] {
         let mut h = tar::Header::new_gnu();
         h.set_entry_type(tar::EntryType::Symlink);
         h.set_size(0);
@@ -110,7 +118,9 @@ fn make_image(path: &Path) {
     );
     let manifest = format!(r#"[{{"Config":"config.json","RepoTags":["{IMAGE}"],"Layers":["l/layer.tar"]}}]"#);
     let mut archive = tar::Builder::new(std::fs::File::create(path).expect("archive"));
-    for (name, data) in [("config.json", config.as_bytes()), ("l/layer.tar", &layer), ("manifest.json", manifest.as_bytes())] {
+    for (name, data) in
+        [("config.json", config.as_bytes()), ("l/layer.tar", &layer), ("manifest.json", manifest.as_bytes())]
+    {
         let mut h = tar::Header::new_gnu();
         h.set_mode(0o644);
         h.set_size(data.len() as u64);
@@ -164,7 +174,12 @@ impl Bench {
             ..Default::default()
         };
         let config = PodSandboxConfig {
-            metadata: Some(PodSandboxMetadata { name: name.into(), uid: format!("uid-{name}"), namespace: "default".into(), attempt: 0 }),
+            metadata: Some(PodSandboxMetadata {
+                name: name.into(),
+                uid: format!("uid-{name}"),
+                namespace: "default".into(),
+                attempt: 0,
+            }),
             hostname: format!("host-{name}"),
             log_directory: self.dir.join("logs").join(name).display().to_string(),
             dns_config: Some(DnsConfig { servers: vec!["10.96.0.10".into()], ..Default::default() }),
@@ -188,7 +203,8 @@ impl Bench {
             tty: want.tty,
             ..Default::default()
         };
-        let request = CreateContainerRequest { pod_sandbox_id: sandbox.into(), config: Some(config), sandbox_config: None };
+        let request =
+            CreateContainerRequest { pod_sandbox_id: sandbox.into(), config: Some(config), sandbox_config: None };
         self.runtime.create_container(request).await.expect("create").container_id
     }
 
@@ -231,8 +247,14 @@ impl Bench {
     /// Removes every sandbox and looks whether anything is left.
     async fn leave_nothing(&self) {
         for sandbox in self.runtime.list_pod_sandbox(ListPodSandboxRequest::default()).await.expect("list").items {
-            self.runtime.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: sandbox.id.clone() }).await.expect("stop");
-            self.runtime.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: sandbox.id }).await.expect("remove");
+            self.runtime
+                .stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: sandbox.id.clone() })
+                .await
+                .expect("stop");
+            self.runtime
+                .remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: sandbox.id })
+                .await
+                .expect("remove");
         }
         let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
         let ours: Vec<&str> = mounts.lines().filter(|l| l.contains(&*self.dir.to_string_lossy())).collect();
@@ -262,7 +284,8 @@ fn secure(security: LinuxContainerSecurityContext) -> LinuxContainerConfig {
 async fn run_logs_exit(b: Arc<Bench>) {
     let mut events = b.runtime.container_events().await.expect("events");
     let s = b.sandbox("one", own_pid()).await;
-    let script = "echo out; echo err >&2; echo $GREETING $FROM_IMAGE; hostname; cat /etc/resolv.conf; printf partial; exit 7";
+    let script =
+        "echo out; echo err >&2; echo $GREETING $FROM_IMAGE; hostname; cat /etc/resolv.conf; printf partial; exit 7";
     let started = Instant::now();
     let (status, log) = b.run(&s, Want { name: "a", command: sh(script), ..Want::default() }).await;
     println!("   create+start+exit {:?}", started.elapsed());
@@ -315,7 +338,14 @@ async fn exec_and_terminal(b: Arc<Bench>) {
     // A child that keeps the pipe open does not hold the answer back.
     assert_eq!(b.exec(&id, "sleep 300 & echo now").await, (0, "now\n".into()));
     // Streams.
-    let request = ExecRequest { container_id: id.clone(), cmd: sh("cat; echo end >&2; exit 4"), stdin: true, stdout: true, stderr: true, tty: false };
+    let request = ExecRequest {
+        container_id: id.clone(),
+        cmd: sh("cat; echo end >&2; exit 4"),
+        stdin: true,
+        stdout: true,
+        stderr: true,
+        tty: false,
+    };
     let mut p = b.runtime.exec_stream(request).await.expect("exec");
     let mut stdin = p.stdin.take().expect("stdin");
     stdin.write_all(b"through").await.expect("write");
@@ -325,7 +355,14 @@ async fn exec_and_terminal(b: Arc<Bench>) {
     p.stderr.take().expect("stderr").read_to_string(&mut err).await.expect("stderr");
     assert_eq!((out.as_str(), err.as_str(), p.exit.await.expect("exit")), ("through", "end\n", 4));
     // A terminal with a size.
-    let request = ExecRequest { container_id: id.clone(), cmd: sh("read x; stty size; echo got $x; exit 7"), stdin: true, stdout: true, stderr: false, tty: true };
+    let request = ExecRequest {
+        container_id: id.clone(),
+        cmd: sh("read x; stty size; echo got $x; exit 7"),
+        stdin: true,
+        stdout: true,
+        stderr: false,
+        tty: true,
+    };
     let mut p = b.runtime.exec_stream(request).await.expect("exec tty");
     p.resize.send(TerminalSize { width: 123, height: 40 }).await.expect("resize");
     tokio::task::yield_now().await;
@@ -357,7 +394,8 @@ async fn attach_stdin(b: Arc<Bench>) {
     let s = b.sandbox("attach", own_pid()).await;
     for tty in [false, true] {
         let name = if tty { "tty" } else { "pipe" };
-        let want = Want { name, command: sh("read x; echo got $x; read y; exit 9"), stdin: true, tty, ..Want::default() };
+        let want =
+            Want { name, command: sh("read x; echo got $x; read y; exit 9"), stdin: true, tty, ..Want::default() };
         let id = b.create(&s, want).await;
         b.start(&id).await;
         let request = AttachRequest { container_id: id.clone(), stdin: true, stdout: true, stderr: !tty, tty };
@@ -394,7 +432,13 @@ async fn limits_and_oom(b: Arc<Bench>) {
         cat /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpu.weight 2>/dev/null";
     let (_, out) = b.exec(&id, script).await;
     assert!(out.starts_with("500\n33554432\n"), "{out}");
-    let stats = b.runtime.container_stats(ContainerStatsRequest { container_id: id.clone() }).await.expect("stats").stats.expect("stats");
+    let stats = b
+        .runtime
+        .container_stats(ContainerStatsRequest { container_id: id.clone() })
+        .await
+        .expect("stats")
+        .stats
+        .expect("stats");
     assert!(stats.memory.expect("memory").usage_bytes.expect("usage").value > 0);
     assert!(stats.cpu.expect("cpu").usage_core_nano_seconds.expect("cpu").value > 0);
     let request = UpdateContainerResourcesRequest {
@@ -435,16 +479,44 @@ async fn security(b: Arc<Bench>) {
         grep -E 'Seccomp:|CapBnd|NoNewPrivs' /proc/self/status; echo $HOME";
     let (_, log) = b.run(&s, Want { name: "a", command: sh(script), linux: secure(context), ..Want::default() }).await;
     let text = log.join("\n");
-    for wanted in ["uid=100(web) gid=101(web) groups=77,101(web),200(logs)", "touch: /x: Read-only file system", "Seccomp:\t2", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "/home", "\n0\n"] {
+    for wanted in [
+        "uid=100(web) gid=101(web) groups=77,101(web),200(logs)",
+        "touch: /x: Read-only file system",
+        "Seccomp:\t2",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "/home",
+        "\n0\n",
+    ] {
         assert!(text.contains(wanted), "{wanted:?} not in:\n{text}");
     }
     let context = LinuxContainerSecurityContext { run_as_user: int(1234), run_as_group: int(55), ..Default::default() };
-    let (status, log) = b.run(&s, Want { name: "b", command: sh("id; mount -t tmpfs x /tmp || echo refused"), linux: secure(context), ..Want::default() }).await;
+    let (status, log) = b
+        .run(
+            &s,
+            Want {
+                name: "b",
+                command: sh("id; mount -t tmpfs x /tmp || echo refused"),
+                linux: secure(context),
+                ..Want::default()
+            },
+        )
+        .await;
     let text = log.join("\n");
     assert!(text.contains("uid=1234 gid=55 groups=55") && text.contains("refused"), "{text}");
     assert_eq!(status.user.expect("user").linux.expect("linux").uid, 1234);
     let context = LinuxContainerSecurityContext { privileged: true, ..Default::default() };
-    let (_, log) = b.run(&s, Want { name: "p", command: sh("mount -t tmpfs x /tmp && echo mounted; ls /dev/kmsg; grep CapEff /proc/self/status"), linux: secure(context), ..Want::default() }).await;
+    let (_, log) = b
+        .run(
+            &s,
+            Want {
+                name: "p",
+                command: sh("mount -t tmpfs x /tmp && echo mounted; ls /dev/kmsg; grep CapEff /proc/self/status"),
+                linux: secure(context),
+                ..Want::default()
+            },
+        )
+        .await;
     assert!(log.contains(&"mounted".to_string()) && log.contains(&"/dev/kmsg".to_string()), "{log:?}");
 }
 
@@ -453,7 +525,12 @@ async fn mounts(b: Arc<Bench>) {
     let host = b.dir.join("host");
     std::fs::create_dir_all(host.join("sub")).expect("dir");
     std::fs::write(host.join("file"), "from host").expect("file");
-    let mount = |from: &Path, to: &str, readonly| Mount { container_path: to.into(), host_path: from.display().to_string(), readonly, ..Default::default() };
+    let mount = |from: &Path, to: &str, readonly| Mount {
+        container_path: to.into(),
+        host_path: from.display().to_string(),
+        readonly,
+        ..Default::default()
+    };
     let script = "cat /data/file; echo; touch /data/x && echo wrote; touch /ro/y || echo readonly; cat /etc/one; echo; ls -d /new/deep; test -f /dev/termination-log && echo log there; grep -c . /proc/mounts >/dev/null && echo mounts";
     let want = Want {
         name: "a",
@@ -485,8 +562,23 @@ async fn shared_pid_and_stop(b: Arc<Bench>) {
         };
         LinuxContainerConfig { security_context: Some(security), ..Default::default() }
     };
-    let a = b.create(&s, Want { name: "a", command: sh("trap 'echo term; exit 5' TERM; while true; do sleep 0.1; done"), linux: linux(), ..Want::default() }).await;
-    let c = b.create(&s, Want { name: "c", command: sh("echo marker-process; sleep 1000"), linux: linux(), ..Want::default() }).await;
+    let a = b
+        .create(
+            &s,
+            Want {
+                name: "a",
+                command: sh("trap 'echo term; exit 5' TERM; while true; do sleep 0.1; done"),
+                linux: linux(),
+                ..Want::default()
+            },
+        )
+        .await;
+    let c = b
+        .create(
+            &s,
+            Want { name: "c", command: sh("echo marker-process; sleep 1000"), linux: linux(), ..Want::default() },
+        )
+        .await;
     b.start(&a).await;
     b.start(&c).await;
     // The pause process runs the host's binary: a container must not get at it.
@@ -496,7 +588,11 @@ async fn shared_pid_and_stop(b: Arc<Bench>) {
     assert!(out.contains("sleep 1000") && out.contains("corten-pause"), "{out}");
     // A process that joins another container's.
     let target = LinuxContainerSecurityContext {
-        namespace_options: Some(NamespaceOption { pid: NamespaceMode::Target as i32, target_id: c.clone(), ..Default::default() }),
+        namespace_options: Some(NamespaceOption {
+            pid: NamespaceMode::Target as i32,
+            target_id: c.clone(),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let linux = LinuxContainerConfig { security_context: Some(target), ..Default::default() };
@@ -519,13 +615,17 @@ async fn start_errors(b: Arc<Bench>) {
         (vec!["/etc/passwd".to_string()], "ermission denied"),
     ] {
         let id = b.create(&s, Want { name: "a", command, ..Want::default() }).await;
-        let error = b.runtime.start_container(StartContainerRequest { container_id: id.clone() }).await.expect_err("must fail");
+        let error =
+            b.runtime.start_container(StartContainerRequest { container_id: id.clone() }).await.expect_err("must fail");
         assert!(error.message().contains(wanted), "{error}");
         let status = b.status(&id).await;
         assert_eq!((status.exit_code, status.reason.as_str()), (128, "StartError"));
         b.runtime.remove_container(RemoveContainerRequest { container_id: id }).await.expect("remove");
     }
-    let missing = ContainerConfig { image: Some(ImageSpec { image: "no/such:1".into(), ..Default::default() }), ..Default::default() };
+    let missing = ContainerConfig {
+        image: Some(ImageSpec { image: "no/such:1".into(), ..Default::default() }),
+        ..Default::default()
+    };
     let request = CreateContainerRequest { pod_sandbox_id: s, config: Some(missing), sandbox_config: None };
     assert_eq!(b.runtime.create_container(request).await.expect_err("no image").code(), Code::NotFound);
     let unknown = ContainerStatusRequest { container_id: "beef".into(), verbose: false };
@@ -537,8 +637,31 @@ fn daemon(dir: &Path) {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("tokio").block_on(async {
         let b = Bench::open(dir).await;
         let s = b.sandbox("crash", own_pid()).await;
-        let on = b.create(&s, Want { name: "on", command: sh("n=0; while true; do n=$((n+1)); echo line $n; sleep 0.05; done"), ..Want::default() }).await;
-        let off = b.create(&s, Want { name: "off", command: sh("echo before; while ! test -e /go/go; do sleep 0.02; done; echo after; exit 42"), mounts: vec![Mount { container_path: "/go".into(), host_path: dir.join("go").display().to_string(), ..Default::default() }], ..Want::default() }).await;
+        let on = b
+            .create(
+                &s,
+                Want {
+                    name: "on",
+                    command: sh("n=0; while true; do n=$((n+1)); echo line $n; sleep 0.05; done"),
+                    ..Want::default()
+                },
+            )
+            .await;
+        let off = b
+            .create(
+                &s,
+                Want {
+                    name: "off",
+                    command: sh("echo before; while ! test -e /go/go; do sleep 0.02; done; echo after; exit 42"),
+                    mounts: vec![Mount {
+                        container_path: "/go".into(),
+                        host_path: dir.join("go").display().to_string(),
+                        ..Default::default()
+                    }],
+                    ..Want::default()
+                },
+            )
+            .await;
         b.start(&on).await;
         b.start(&off).await;
         println!("{s} {on} {off}");
@@ -553,9 +676,11 @@ async fn crash_and_adopt(b: Arc<Bench>) {
         let first = Bench::open(&dir).await;
         first.runtime.load_image(b.dir.parent().expect("parent").join("busybox.tar"), None).await.expect("load");
     }
-    let mut child = Command::new("/proc/self/exe").arg("daemon").arg(&dir).stdout(Stdio::piped()).spawn().expect("daemon");
+    let mut child =
+        Command::new("/proc/self/exe").arg("daemon").arg(&dir).stdout(Stdio::piped()).spawn().expect("daemon");
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().expect("stdout")), &mut line).expect("line");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().expect("stdout")), &mut line)
+        .expect("line");
     let ids: Vec<String> = line.split_whitespace().map(String::from).collect();
     let [sandbox, on, off] = &ids[..] else { panic!("daemon said {line:?}") };
     child.kill().expect("kill -9");
@@ -578,7 +703,10 @@ async fn crash_and_adopt(b: Arc<Bench>) {
     let log = std::fs::read_to_string(&status.log_path).expect("log");
     let numbers: Vec<usize> = log.lines().filter_map(|l| l.rsplit(' ').next()?.parse().ok()).collect();
     assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>(), "every line is there once");
-    let state = second.runtime.pod_sandbox_status(PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false }).await;
+    let state = second
+        .runtime
+        .pod_sandbox_status(PodSandboxStatusRequest { pod_sandbox_id: sandbox.clone(), verbose: false })
+        .await;
     assert_eq!(state.expect("status").status.expect("status").state, PodSandboxState::SandboxReady as i32);
     second.leave_nothing().await;
 }
@@ -612,7 +740,9 @@ async fn shim_death(b: Arc<Bench>) {
 /// The eBPF program, on the v2 tree that is there beside the v1 hierarchies (or alone).
 async fn devices_on_v2(_: Arc<Bench>) {
     let cgroups = runtime::cgroup::Cgroups::detect().expect("cgroups");
-    let Some(mount) = cgroups.v2_mount() else { panic!("this machine has no cgroup v2 tree: mount one to run this test") };
+    let Some(mount) = cgroups.v2_mount() else {
+        panic!("this machine has no cgroup v2 tree: mount one to run this test")
+    };
     let dir = mount.join(format!("corten-{CLUSTER}-devices"));
     std::fs::create_dir_all(&dir).expect("group");
     runtime::devices::attach(&dir, &runtime::devices::defaults()).expect("attach the program");

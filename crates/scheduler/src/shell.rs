@@ -86,7 +86,8 @@ impl Shared {
 
     fn pod_changed(&self, change: &Change<PodView>) {
         let mut core = self.core();
-        let Some(view) = change.new.as_ref().filter(|p| !matches!(p.status.phase.as_str(), "Succeeded" | "Failed")) else {
+        let Some(view) = change.new.as_ref().filter(|p| !matches!(p.status.phase.as_str(), "Succeeded" | "Failed"))
+        else {
             let uid = change.object().metadata.uid.clone();
             core.queue.remove(&uid);
             core.nominated.remove(&uid);
@@ -111,7 +112,10 @@ impl Shared {
             if was.is_none_or(|(node, labels)| node != view.spec.node_name || labels != view.metadata.labels) {
                 self.wake(&mut core, Wake::PodPlaced);
             }
-        } else if view.spec.scheduler_name == self.name && !view.metadata.is_deleting() && view.spec.scheduling_gates.is_empty() {
+        } else if view.spec.scheduler_name == self.name
+            && !view.metadata.is_deleting()
+            && view.spec.scheduling_gates.is_empty()
+        {
             if !core.assumed.contains(uid) {
                 core.queue.update(&Pod::new(view), self.now());
                 self.news.notify_one();
@@ -213,7 +217,8 @@ impl Core {
 
 /// Starts the scheduler.
 pub fn run(env: &Env, client: &Client, options: Options) -> Handle {
-    let shared = Arc::new(Shared { core: Mutex::default(), news: Notify::new(), start: env.now(), name: options.name.clone() });
+    let shared =
+        Arc::new(Shared { core: Mutex::default(), news: Notify::new(), start: env.now(), name: options.name.clone() });
     let counters = Arc::new(Counters::default());
     let client = client.with_agent("kube-scheduler");
     let pods: Informer<PodView> = Informer::new(Selection::all(&resources::PODS));
@@ -310,9 +315,20 @@ impl Worker {
         }
     }
 
-    fn refused(self: &Arc<Self>, framework: &Framework, cluster: &Snapshot, entry: Entry, diagnosis: Diagnosis, sequence: u64) {
+    fn refused(
+        self: &Arc<Self>,
+        framework: &Framework,
+        cluster: &Snapshot,
+        entry: Entry,
+        diagnosis: Diagnosis,
+        sequence: u64,
+    ) {
         self.counters.unschedulable.fetch_add(1, Ordering::Relaxed);
-        let preemption = if diagnosis.nodes == 0 { Preemption::No(String::new()) } else { preempt(framework, cluster, &entry.pod, &diagnosis) };
+        let preemption = if diagnosis.nodes == 0 {
+            Preemption::No(String::new())
+        } else {
+            preempt(framework, cluster, &entry.pod, &diagnosis)
+        };
         let (node, victims, why) = match preemption {
             Preemption::Victims(node, victims) => (Some(node), victims, String::new()),
             Preemption::No(why) => (None, Vec::new(), why),
@@ -342,12 +358,17 @@ impl Worker {
         let mut conditions = pod.view.status.conditions.clone();
         let stamp = api::time::format_seconds(self.env.wall().unix_seconds());
         let old = conditions.iter().find(|c| c["type"] == "PodScheduled").cloned();
-        let since = old.as_ref().filter(|c| c["status"] == "False").map_or(Value::from(stamp), |c| c["lastTransitionTime"].clone());
+        let since = old
+            .as_ref()
+            .filter(|c| c["status"] == "False")
+            .map_or(Value::from(stamp), |c| c["lastTransitionTime"].clone());
         let new = json!({
             "type": "PodScheduled", "status": "False", "lastProbeTime": Value::Null, "lastTransitionTime": since,
             "reason": "Unschedulable", "message": message,
         });
-        let same = old.is_some_and(|o| o["status"] == "False" && o["reason"] == "Unschedulable" && o["message"] == message.as_str());
+        let same = old.is_some_and(|o| {
+            o["status"] == "False" && o["reason"] == "Unschedulable" && o["message"] == message.as_str()
+        });
         conditions.retain(|c| c["type"] != "PodScheduled");
         conditions.push(new);
         let mut status = json!({"conditions": conditions});
@@ -356,7 +377,8 @@ impl Worker {
         }
         let at = At { resource: &resources::PODS, namespace: &meta.namespace, name: &meta.name };
         if !same || node.is_some() {
-            let patch = json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}, "status": status});
+            let patch =
+                json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}, "status": status});
             if let Err(error) = self.client.patch(at, Some("status"), &PatchKind::Merge, &patch).await {
                 tracing::debug!(pod = %meta.key(), %error, "the refusal was not written");
             }

@@ -20,7 +20,10 @@ async fn pods_are_placed_when_there_is_room() {
     let placed = |p: &Informer<PodView>| p.all().iter().filter(|p| !p.spec.node_name.is_empty()).count();
     client.create(&resources::NODES, "", node("a").json()).await.expect("node");
     pods.until(|p| placed(p) == 4).await;
-    pods.until(|p| p.all().iter().filter(|p| p.status.conditions.iter().any(|c| c["reason"] == "Unschedulable")).count() >= 2).await;
+    pods.until(|p| {
+        p.all().iter().filter(|p| p.status.conditions.iter().any(|c| c["reason"] == "Unschedulable")).count() >= 2
+    })
+    .await;
     client.create(&resources::NODES, "", node("b").cpu("1").json()).await.expect("node");
     pods.until(|p| placed(p) == 5).await;
     let gone = pods.all().into_iter().find(|p| p.spec.node_name == "a").expect("a pod on a");
@@ -31,8 +34,13 @@ async fn pods_are_placed_when_there_is_room() {
     // Events say what happened; idle means silent.
     time::sleep(time::Duration::from_secs(1)).await;
     let events = api.objects(&resources::EVENTS);
-    assert!(events.iter().any(|e| e["message"].as_str().is_some_and(|m| m.starts_with("Successfully assigned default/p"))), "{events:?}");
-    let refused = |e: &serde_json::Value| e["message"].as_str().is_some_and(|m| m.starts_with("0/1 nodes are available: 1 Insufficient cpu."));
+    assert!(
+        events.iter().any(|e| e["message"].as_str().is_some_and(|m| m.starts_with("Successfully assigned default/p"))),
+        "{events:?}"
+    );
+    let refused = |e: &serde_json::Value| {
+        e["message"].as_str().is_some_and(|m| m.starts_with("0/1 nodes are available: 1 Insufficient cpu."))
+    };
     assert!(events.iter().any(refused), "{events:?}");
     api.writes();
     time::sleep(time::Duration::from_secs(600)).await;
@@ -53,6 +61,9 @@ async fn the_more_important_pod_takes_the_room() {
     pods.until(|p| p.get("default", "low").is_some_and(|p| p.metadata.is_deleting())).await;
     pods.until(|p| p.get("default", "high").is_some_and(|p| p.status.nominated_node_name == "a")).await;
     let at = client::At { resource: &resources::PODS, namespace: "default", name: "low" };
-    client.delete(at, &client::DeleteOptions { grace_seconds: Some(0), ..Default::default() }).await.expect("the kubelet's last word");
+    client
+        .delete(at, &client::DeleteOptions { grace_seconds: Some(0), ..Default::default() })
+        .await
+        .expect("the kubelet's last word");
     pods.until(|p| p.get("default", "high").is_some_and(|p| p.spec.node_name == "a")).await;
 }

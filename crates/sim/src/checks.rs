@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Included};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound::{Excluded, Included};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A value that a client wrote.
@@ -97,7 +97,10 @@ impl Checks {
         };
         if !fine {
             let Written { acked, unknown } = written;
-            self.violated("no acknowledged write is lost", format!("{key} is {found:?}; acknowledged was {acked:?}, unanswered {unknown:?}"));
+            self.violated(
+                "no acknowledged write is lost",
+                format!("{key} is {found:?}; acknowledged was {acked:?}, unanswered {unknown:?}"),
+            );
         }
     }
 
@@ -176,12 +179,20 @@ impl Checks {
         for seen in &inner.watches {
             let told: BTreeSet<u64> = seen.revisions.iter().copied().collect();
             for (revision, changes) in inner.truth.range((Excluded(seen.after), Included(seen.upto))) {
-                let prefix = if seen.namespace.is_empty() { format!("{}/", seen.prefix) } else { format!("{}/{}/", seen.prefix, seen.namespace) };
-                let mine = |t: &&Truth| t.key.starts_with(&prefix) && t.lost_in.is_none_or(|lost| lost > seen.generation);
+                let prefix = if seen.namespace.is_empty() {
+                    format!("{}/", seen.prefix)
+                } else {
+                    format!("{}/{}/", seen.prefix, seen.namespace)
+                };
+                let mine =
+                    |t: &&Truth| t.key.starts_with(&prefix) && t.lost_in.is_none_or(|lost| lost > seen.generation);
                 if let Some(change) = changes.iter().find(mine)
                     && !told.contains(revision)
                 {
-                    missing.push(format!("{} after {} upto {} missed {revision} ({})", seen.prefix, seen.after, seen.upto, change.key));
+                    missing.push(format!(
+                        "{} after {} upto {} missed {revision} ({})",
+                        seen.prefix, seen.after, seen.upto, change.key
+                    ));
                 }
             }
         }
@@ -197,14 +208,18 @@ impl Checks {
     pub fn starts(&self, node: &str, uid: &str, identity: Option<&str>) {
         let mut inner = self.inner();
         let other = inner.running.insert(uid.into(), node.into()).filter(|other| other != node);
-        let twin = identity.and_then(|name| inner.identities.insert(name.into(), uid.into())).filter(|twin| twin != uid);
+        let twin =
+            identity.and_then(|name| inner.identities.insert(name.into(), uid.into())).filter(|twin| twin != uid);
         let runs = twin.as_ref().is_some_and(|twin| inner.running.contains_key(twin));
         drop(inner);
         if let Some(other) = other {
             self.violated("a pod runs on one node at a time", format!("{uid} starts on {node} and runs on {other}"));
         }
         if let (Some(twin), true) = (twin, runs) {
-            self.violated("a stateful pod runs once", format!("{} starts as {uid} on {node} while {twin} runs", identity.unwrap_or_default()));
+            self.violated(
+                "a stateful pod runs once",
+                format!("{} starts as {uid} on {node} while {twin} runs", identity.unwrap_or_default()),
+            );
         }
     }
 

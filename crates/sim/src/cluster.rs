@@ -62,7 +62,11 @@ impl Drop for Root {
 
 /// An authenticated user.
 pub fn user(name: &str, groups: &[&str]) -> User {
-    User { name: name.into(), groups: groups.iter().map(|g| g.to_string()).chain(["system:authenticated".into()]).collect(), ..User::default() }
+    User {
+        name: name.into(),
+        groups: groups.iter().map(|g| g.to_string()).chain(["system:authenticated".into()]).collect(),
+        ..User::default()
+    }
 }
 
 impl Cluster {
@@ -72,14 +76,32 @@ impl Cluster {
         let (checks, trace) = (Arc::new(Checks::default()), Arc::new(Trace::new(loud)));
         let net = Net::new(seed, trace.clone(), checks.clone());
         // Every other machine has the real kubelet; the rest are hollow.
-        let machines = (0..nodes).map(|n| Machine::new(n, seed, (n % 2 == 0).then(|| root.path().into()), &checks)).collect();
+        let machines =
+            (0..nodes).map(|n| Machine::new(n, seed, (n % 2 == 0).then(|| root.path().into()), &checks)).collect();
         let signer = Signer::generate()?;
-        Ok(Cluster { seed, start: Instant::now(), limits, disk, net, checks, trace, machines, processes: BTreeMap::new(), starts: 0, signer, _root: root })
+        Ok(Cluster {
+            seed,
+            start: Instant::now(),
+            limits,
+            disk,
+            net,
+            checks,
+            trace,
+            machines,
+            processes: BTreeMap::new(),
+            starts: 0,
+            signer,
+            _root: root,
+        })
     }
 
     /// Names of everything that can be crashed and started again, but the server.
     pub fn names(&self) -> Vec<String> {
-        ["controllers", "scheduler"].map(String::from).into_iter().chain(self.machines.iter().map(|m| m.name.clone())).collect()
+        ["controllers", "scheduler"]
+            .map(String::from)
+            .into_iter()
+            .chain(self.machines.iter().map(|m| m.name.clone()))
+            .collect()
     }
 
     /// The environment of a new process.
@@ -138,7 +160,9 @@ impl Cluster {
 
     async fn try_server(&self, env: &Env) -> Result<Arc<Server>, String> {
         let seal: Arc<dyn Seal> = Arc::new(AesGcm::new(&[(1, [3; 32])]).map_err(|e| e.to_string())?);
-        let store = store::log::open(env, Arc::new(self.disk.clone()), Some(seal), self.limits).await.map_err(|e| e.to_string())?;
+        let store = store::log::open(env, Arc::new(self.disk.clone()), Some(seal), self.limits)
+            .await
+            .map_err(|e| e.to_string())?;
         self.history(&*store).await?;
         let recorder: Arc<dyn Store> = store.clone();
         drop(env.spawn("truth", record(recorder, self.checks.clone())));
@@ -185,11 +209,15 @@ impl Cluster {
                     let identity = if who == "controller-manager" {
                         user("system:kube-controller-manager", &[])
                     } else {
-                        user(&format!("system:serviceaccount:kube-system:{who}"), &["system:serviceaccounts", "system:serviceaccounts:kube-system"])
+                        user(
+                            &format!("system:serviceaccount:kube-system:{who}"),
+                            &["system:serviceaccounts", "system:serviceaccounts:kube-system"],
+                        )
                     };
                     Client::new(Arc::new(Door::new(&net, "controllers", identity)), who)
                 });
-                controllers::run(&env, clients, controllers::Options { root_ca: "PEM".into(), ..Default::default() }).map(drop)
+                controllers::run(&env, clients, controllers::Options { root_ca: "PEM".into(), ..Default::default() })
+                    .map(drop)
             }
             "scheduler" => {
                 let door = Door::new(&net, "scheduler", user("system:kube-scheduler", &[]));
@@ -197,7 +225,8 @@ impl Cluster {
                 Ok(())
             }
             node => {
-                let machine = self.machines.iter().find(|m| m.name == node).ok_or_else(|| format!("no machine {node}"))?;
+                let machine =
+                    self.machines.iter().find(|m| m.name == node).ok_or_else(|| format!("no machine {node}"))?;
                 let door = Door::new(&net, node, user(&format!("system:node:{node}"), &["system:nodes"]));
                 node::run(&env, &Client::new(Arc::new(door), "kubelet"), machine);
                 Ok(())

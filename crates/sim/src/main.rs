@@ -34,7 +34,10 @@ fn main() -> ExitCode {
         }
     };
     if arguments.loud {
-        tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).without_time().init();
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .without_time()
+            .init();
     }
     let next = AtomicU64::new(arguments.first);
     let end = arguments.first + arguments.count;
@@ -55,7 +58,12 @@ fn main() -> ExitCode {
                         failures.push(format!("the same seed gives two traces: {:?} and {:?}", first.hash, again.hash));
                     }
                     if !failures.is_empty() {
-                        println!("seed {seed}: {} virtual seconds, trace {:016x}\n  {}", first.seconds, first.hash.0, failures.join("\n  "));
+                        println!(
+                            "seed {seed}: {} virtual seconds, trace {:016x}\n  {}",
+                            first.seconds,
+                            first.hash.0,
+                            failures.join("\n  ")
+                        );
                         if let Ok(mut bad) = bad.lock() {
                             bad.push(seed);
                         }
@@ -66,6 +74,11 @@ fn main() -> ExitCode {
     });
     let mut bad = bad.into_inner().unwrap_or_default();
     bad.sort_unstable();
-    println!("{} seeds, {} failed{}", arguments.count, bad.len(), if bad.is_empty() { String::new() } else { format!(": {bad:?}") });
+    println!(
+        "{} seeds, {} failed{}",
+        arguments.count,
+        bad.len(),
+        if bad.is_empty() { String::new() } else { format!(": {bad:?}") }
+    );
     if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use client::{BoxFuture, Error, EventKind, ListPage, ListRequest, Transport, WatchEvent, WatchRequest, WatchStream};
 use futures_util::StreamExt;
 use platform::time::{Duration, sleep};
+use platform::watch;
 use platform::{Env, Rng};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use platform::watch;
 
 /// How bad the network is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +55,12 @@ fn lost(what: &str) -> Error {
 impl Net {
     /// A network without a server.
     pub fn new(seed: u64, trace: Arc<Trace>, checks: Arc<Checks>) -> Arc<Net> {
-        let inner = Inner { server: None, rng: Rng::from_seed(seed).split("net"), faults: Faults::default(), cut: BTreeSet::new() };
+        let inner = Inner {
+            server: None,
+            rng: Rng::from_seed(seed).split("net"),
+            faults: Faults::default(),
+            cut: BTreeSet::new(),
+        };
         Arc::new(Net { inner: Mutex::new(inner), generation: watch::Sender::new((0, 0)), trace, checks })
     }
 
@@ -86,7 +91,11 @@ impl Net {
     /// Cuts or mends a component's link.
     pub fn cut(&self, name: &str, cut: bool) {
         let mut inner = self.inner();
-        if cut { inner.cut.insert(name.to_string()) } else { inner.cut.remove(name) };
+        if cut {
+            inner.cut.insert(name.to_string())
+        } else {
+            inner.cut.remove(name)
+        };
         drop(inner);
         self.generation.send_modify(|(_, changes)| *changes += 1);
     }
@@ -147,7 +156,9 @@ impl Door {
             sleep(TIMEOUT).await;
             return Err(lost(what));
         }
-        let Some((local, env)) = self.local() else { return Err(Error::Transport(format!("{what}: connection refused"))) };
+        let Some((local, env)) = self.local() else {
+            return Err(Error::Transport(format!("{what}: connection refused")));
+        };
         let mut result = env.spawn("request", work(local.clone())).await;
         if repeatable && self.net.chance(|f| f.twice_permille) {
             result = env.spawn("request", work(local)).await;
@@ -213,10 +224,19 @@ impl Transport for Door {
             self.note(&format!("{what}: {}", summary(&result, |_| "open".into())));
             let inner = result?;
             let whole = request.labels.is_none() && request.fields.is_none();
-            let prefix = kinds::by_path(&request.resource.group, &request.resource.version, &request.resource.plural).map(|r| r.prefix.clone());
+            let prefix = kinds::by_path(&request.resource.group, &request.resource.version, &request.resource.plural)
+                .map(|r| r.prefix.clone());
             let namespace = request.namespace.clone().unwrap_or_default();
             let id = prefix.filter(|_| whole).map(|p| self.net.checks.watch(&p, &namespace, request.after, generation));
-            let state = Stream { door: self.clone(), inner, changed: self.net.generation.subscribe(), generation, id, request, over: false };
+            let state = Stream {
+                door: self.clone(),
+                inner,
+                changed: self.net.generation.subscribe(),
+                generation,
+                id,
+                request,
+                over: false,
+            };
             let stream: WatchStream = Box::pin(futures_util::stream::unfold(state, |mut state| async move {
                 let event = state.next().await?;
                 Some((event, state))
@@ -293,7 +313,8 @@ impl Stream {
     fn note(&self, event: &WatchEvent) {
         let named = serde_json::from_slice::<Named>(&event.object).map(|n| n.metadata).unwrap_or_default();
         let plural = &self.request.resource.plural;
-        self.door.note(&format!("event {:?} {plural} {}/{} at {}", event.kind, named.namespace, named.name, event.revision));
+        self.door
+            .note(&format!("event {:?} {plural} {}/{} at {}", event.kind, named.namespace, named.name, event.revision));
         if event.kind == EventKind::Error {
             return;
         }

@@ -2,12 +2,15 @@
 //! containers that only count. It reads its own pods, starts and ends them, tells their status, renews its lease.
 
 use crate::checks::Checks;
-use client::{At, BoxFuture, Client, Controller, DeleteOptions, Error, Informer, Meta, ObjectKey, Op, PatchKind, Plan, Recorder, Routes, Selection, Target, View, resources};
+use crate::runtime::SimCri;
+use client::{
+    At, BoxFuture, Client, Controller, DeleteOptions, Error, Informer, Meta, ObjectKey, Op, PatchKind, Plan, Recorder,
+    Routes, Selection, Target, View, resources,
+};
 use platform::time::{Duration, sleep};
 use platform::{Env, Rng, WallTime};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use crate::runtime::SimCri;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,7 +61,14 @@ impl Machine {
     pub fn new(number: u64, seed: u64, root: Option<PathBuf>, checks: &Arc<Checks>) -> Arc<Machine> {
         let name = format!("n{number}");
         let real = root.map(|root| (SimCri::new(&name, number, seed, checks), root.join(&name)));
-        Arc::new(Machine { name, real, number, checks: checks.clone(), running: Mutex::default(), started: Mutex::default() })
+        Arc::new(Machine {
+            name,
+            real,
+            number,
+            checks: checks.clone(),
+            running: Mutex::default(),
+            started: Mutex::default(),
+        })
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectKey, u64)>> {
@@ -131,7 +141,8 @@ pub fn run(env: &Env, client: &Client, machine: &Arc<Machine>) {
     if let Some((runtime, root)) = &machine.real {
         return run_kubelet(env, client, machine, runtime, root);
     }
-    let selection = Selection { fields: Some(format!("spec.nodeName={}", machine.name)), ..Selection::all(&resources::PODS) };
+    let selection =
+        Selection { fields: Some(format!("spec.nodeName={}", machine.name)), ..Selection::all(&resources::PODS) };
     let pods: Informer<PodView> = Informer::start(env, client, selection);
     let recorder = Recorder::start(env, client, "kubelet", &machine.name);
     let rng = Mutex::new(env.rng("agent"));
@@ -158,12 +169,18 @@ async fn beat(env: &Env, client: &Client, machine: &Machine) -> Result<(), Error
     let node: Value = match client.get(at).await {
         Err(error) if error.is_not_found() => {
             let labels = json!({"kubernetes.io/hostname": machine.name});
-            let made = client.create(&resources::NODES, "", json!({"metadata": {"name": machine.name, "labels": labels}})).await?;
+            let made = client
+                .create(&resources::NODES, "", json!({"metadata": {"name": machine.name, "labels": labels}}))
+                .await?;
             client::decode(&made)?
         }
         other => other?,
     };
-    let ready = node["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    let ready = node["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True");
     let stamp = api::time::format_seconds(env.wall().unix_seconds());
     if !ready {
         let amounts = json!({"cpu": "8", "memory": "16Gi", "pods": "110"});
@@ -172,7 +189,12 @@ async fn beat(env: &Env, client: &Client, machine: &Machine) -> Result<(), Error
                 "type": kind, "status": status, "reason": "Simulated", "message": "", "lastHeartbeatTime": stamp, "lastTransitionTime": stamp,
             })
         };
-        let conditions = json!([condition("MemoryPressure", "False"), condition("DiskPressure", "False"), condition("PIDPressure", "False"), condition("Ready", "True")]);
+        let conditions = json!([
+            condition("MemoryPressure", "False"),
+            condition("DiskPressure", "False"),
+            condition("PIDPressure", "False"),
+            condition("Ready", "True")
+        ]);
         let status = json!({"status": {"capacity": amounts, "allocatable": amounts, "conditions": conditions}});
         client.patch(at, Some("status"), &PatchKind::Merge, &status).await?;
     }
@@ -181,7 +203,14 @@ async fn beat(env: &Env, client: &Client, machine: &Machine) -> Result<(), Error
     match client.patch(lease, None, &PatchKind::Merge, &json!({"spec": {"renewTime": now}})).await {
         Err(error) if error.is_not_found() => {
             let spec = json!({"holderIdentity": machine.name, "leaseDurationSeconds": 40, "renewTime": now});
-            client.create(&resources::LEASES, "kube-node-lease", json!({"metadata": {"name": machine.name}, "spec": spec})).await.map(drop)
+            client
+                .create(
+                    &resources::LEASES,
+                    "kube-node-lease",
+                    json!({"metadata": {"name": machine.name}, "spec": spec}),
+                )
+                .await
+                .map(drop)
         }
         other => other.map(drop),
     }
@@ -201,7 +230,11 @@ impl Agent {
     /// Pods of this name that run and should not: their object is gone, or another one has their name.
     fn leftovers(&self, key: &ObjectKey, wanted: Option<&str>) -> Vec<String> {
         let running = self.machine.running();
-        running.iter().filter(|(uid, (k, _))| k == key && Some(uid.as_str()) != wanted).map(|(uid, _)| uid.clone()).collect()
+        running
+            .iter()
+            .filter(|(uid, (k, _))| k == key && Some(uid.as_str()) != wanted)
+            .map(|(uid, _)| uid.clone())
+            .collect()
     }
 }
 
@@ -222,7 +255,12 @@ impl Controller for Agent {
         (self.pods.get_key(key), None)
     }
 
-    fn refine<'a>(&'a self, _client: &'a Client, key: &'a ObjectKey, (pod, _): Self::World) -> BoxFuture<'a, Result<Self::World, Error>> {
+    fn refine<'a>(
+        &'a self,
+        _client: &'a Client,
+        key: &'a ObjectKey,
+        (pod, _): Self::World,
+    ) -> BoxFuture<'a, Result<Self::World, Error>> {
         Box::pin(async move {
             let uid = pod.as_ref().map(|p| p.metadata.uid.as_str());
             for uid in self.leftovers(key, uid) {

@@ -61,7 +61,14 @@ impl SimCri {
     /// A runtime that has nothing.
     pub fn new(node: &str, number: u64, seed: u64, checks: &Arc<Checks>) -> Arc<SimCri> {
         let rng = Mutex::new(Rng::from_seed(seed).split(node));
-        Arc::new(SimCri { node: node.into(), number, checks: checks.clone(), start: Instant::now(), rng, inner: Mutex::default() })
+        Arc::new(SimCri {
+            node: node.into(),
+            number,
+            checks: checks.clone(),
+            start: Instant::now(),
+            rng,
+            inner: Mutex::default(),
+        })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -99,12 +106,16 @@ impl SimCri {
         let now = self.now();
         let uid = {
             let mut inner = self.inner();
-            let Some(container) = inner.containers.get_mut(id).filter(|c| c.state == ContainerState::ContainerRunning) else { return };
+            let Some(container) = inner.containers.get_mut(id).filter(|c| c.state == ContainerState::ContainerRunning)
+            else {
+                return;
+            };
             container.state = ContainerState::ContainerExited;
             container.finished = now;
             container.exit_code = code;
             let sandbox = container.sandbox.clone();
-            let running = inner.containers.values().any(|c| c.sandbox == sandbox && c.state == ContainerState::ContainerRunning);
+            let running =
+                inner.containers.values().any(|c| c.sandbox == sandbox && c.state == ContainerState::ContainerRunning);
             inner.sandboxes.get(&sandbox).filter(|_| !running).map(uid)
         };
         if let Some(uid) = uid {
@@ -117,7 +128,12 @@ impl SimCri {
         let mut inner = self.inner();
         let sandbox = inner.containers.get(id).map_or_else(|| id.to_string(), |c| c.sandbox.clone());
         let Some(status) = inner.sandboxes.get(&sandbox).map(|s| sandbox_status(&sandbox, s)) else { return };
-        let statuses = inner.containers.iter().filter(|(_, c)| c.sandbox == sandbox).map(|(id, c)| container_status(id, c)).collect();
+        let statuses = inner
+            .containers
+            .iter()
+            .filter(|(_, c)| c.sandbox == sandbox)
+            .map(|(id, c)| container_status(id, c))
+            .collect();
         let event = ContainerEventResponse {
             container_id: id.into(),
             container_event_type: kind as i32,
@@ -150,7 +166,11 @@ fn sandbox_status(id: &str, s: &Sandbox) -> PodSandboxStatus {
 fn container_status(id: &str, c: &Box_) -> ContainerStatus {
     let image = c.config.image.clone();
     let name = image.as_ref().map(|i| i.image.clone()).unwrap_or_default();
-    let reason = if c.state == ContainerState::ContainerExited { if c.exit_code == 0 { "Completed" } else { "Error" } } else { "" };
+    let reason = if c.state == ContainerState::ContainerExited {
+        if c.exit_code == 0 { "Completed" } else { "Error" }
+    } else {
+        ""
+    };
     ContainerStatus {
         id: id.into(),
         metadata: c.config.metadata.clone(),
@@ -170,7 +190,10 @@ fn container_status(id: &str, c: &Box_) -> ContainerStatus {
     }
 }
 
-fn wanted(labels: &std::collections::HashMap<String, String>, selector: &std::collections::HashMap<String, String>) -> bool {
+fn wanted(
+    labels: &std::collections::HashMap<String, String>,
+    selector: &std::collections::HashMap<String, String>,
+) -> bool {
     selector.iter().all(|(k, v)| labels.get(k) == Some(v))
 }
 
@@ -223,7 +246,12 @@ impl SimCri {
 impl Cri for SimCri {
     async fn version(&self) -> Result<VersionResponse, Status> {
         let text = |s: &str| s.to_string();
-        Ok(VersionResponse { version: text("0.1.0"), runtime_name: text("sim"), runtime_version: text("1"), runtime_api_version: text("v1") })
+        Ok(VersionResponse {
+            version: text("0.1.0"),
+            runtime_name: text("sim"),
+            runtime_version: text("1"),
+            runtime_api_version: text("v1"),
+        })
     }
 
     async fn status(&self, _: StatusRequest) -> Result<StatusResponse, Status> {
@@ -258,7 +286,8 @@ impl Cri for SimCri {
 
     async fn stop_pod_sandbox(&self, r: StopPodSandboxRequest) -> Result<(), Status> {
         self.wait(100).await;
-        let inside = self.listed(Some(ContainerFilter { pod_sandbox_id: r.pod_sandbox_id.clone(), ..Default::default() }));
+        let inside =
+            self.listed(Some(ContainerFilter { pod_sandbox_id: r.pod_sandbox_id.clone(), ..Default::default() }));
         inside.iter().for_each(|c| self.end(&c.id, 137));
         if let Some(sandbox) = self.inner().sandboxes.get_mut(&r.pod_sandbox_id) {
             sandbox.ready = false;
@@ -298,7 +327,10 @@ impl Cri for SimCri {
         inner.next += 1;
         let (id, created) = (format!("{}-c{:06}", self.node, inner.next), self.now());
         let state = ContainerState::ContainerCreated;
-        inner.containers.insert(id.clone(), Box_ { sandbox: r.pod_sandbox_id, config, state, created, started: 0, finished: 0, exit_code: 0 });
+        inner.containers.insert(
+            id.clone(),
+            Box_ { sandbox: r.pod_sandbox_id, config, state, created, started: 0, finished: 0, exit_code: 0 },
+        );
         Ok(CreateContainerResponse { container_id: id })
     }
 
@@ -307,7 +339,8 @@ impl Cri for SimCri {
         let now = self.now();
         let (uid, name) = {
             let mut inner = self.inner();
-            let container = inner.containers.get_mut(&r.container_id).ok_or_else(|| gone("container", &r.container_id))?;
+            let container =
+                inner.containers.get_mut(&r.container_id).ok_or_else(|| gone("container", &r.container_id))?;
             container.state = ContainerState::ContainerRunning;
             container.started = now;
             let sandbox = container.sandbox.clone();
@@ -379,7 +412,10 @@ impl Cri for SimCri {
         unsupported("statistics")
     }
 
-    async fn list_pod_sandbox_stats(&self, _: ListPodSandboxStatsRequest) -> Result<ListPodSandboxStatsResponse, Status> {
+    async fn list_pod_sandbox_stats(
+        &self,
+        _: ListPodSandboxStatsRequest,
+    ) -> Result<ListPodSandboxStatsResponse, Status> {
         Ok(ListPodSandboxStatsResponse::default())
     }
 

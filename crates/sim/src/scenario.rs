@@ -113,12 +113,24 @@ impl Scenario {
         };
         let selector = |app: &str| json!({"matchLabels": {"app": app}});
         let made = [
-            (resources::DEPLOYMENTS, json!({"metadata": {"name": "web"}, "spec": {"replicas": 4, "selector": selector("web"), "template": template("web")}})),
-            (resources::STATEFULSETS, json!({"metadata": {"name": "db"}, "spec": {
-                "replicas": 2, "selector": selector("db"), "template": template("db"), "serviceName": "db",
-            }})),
-            (resources::DAEMONSETS, json!({"metadata": {"name": "log"}, "spec": {"selector": selector("log"), "template": template("log")}})),
-            (resources::SERVICES, json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}})),
+            (
+                resources::DEPLOYMENTS,
+                json!({"metadata": {"name": "web"}, "spec": {"replicas": 4, "selector": selector("web"), "template": template("web")}}),
+            ),
+            (
+                resources::STATEFULSETS,
+                json!({"metadata": {"name": "db"}, "spec": {
+                    "replicas": 2, "selector": selector("db"), "template": template("db"), "serviceName": "db",
+                }}),
+            ),
+            (
+                resources::DAEMONSETS,
+                json!({"metadata": {"name": "log"}, "spec": {"selector": selector("log"), "template": template("log")}}),
+            ),
+            (
+                resources::SERVICES,
+                json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}),
+            ),
         ];
         for (resource, object) in made {
             let mut tries = 0;
@@ -165,7 +177,11 @@ impl Scenario {
                 }
                 5 => self.lose_machine(&mut rng).await?,
                 6 => {
-                    let faults = DiskFaults { latency_us: 50_000, sync_fails_percent: [0, 5][rng.below(2) as usize], ..DiskFaults::default() };
+                    let faults = DiskFaults {
+                        latency_us: 50_000,
+                        sync_fails_percent: [0, 5][rng.below(2) as usize],
+                        ..DiskFaults::default()
+                    };
                     self.cluster.disk.set_faults(faults);
                     sleep(Duration::from_millis(rng.below(5000))).await;
                     self.cluster.disk.set_faults(DiskFaults { latency_us: 300, ..DiskFaults::default() });
@@ -282,9 +298,19 @@ async fn disturb(admin: &Client, rng: &mut Rng) {
         3 => admin.patch(set, None, &PatchKind::Merge, &json!({"spec": {"replicas": rng.below(4)}})).await,
         4 => admin.patch(set, None, &PatchKind::Merge, &image(rng.below(3))).await,
         _ => {
-            let pods = admin.list_all::<client::Partial>(ListRequest { namespace: Some("default".into()), ..ListRequest::all(resources::PODS) }).await;
+            let pods = admin
+                .list_all::<client::Partial>(ListRequest {
+                    namespace: Some("default".into()),
+                    ..ListRequest::all(resources::PODS)
+                })
+                .await;
             let Some(pod) = pods.ok().and_then(|p| p.into_iter().nth(rng.below(8) as usize)) else { return };
-            admin.delete(At { resource: &resources::PODS, namespace: "default", name: &pod.metadata.name }, &DeleteOptions::default()).await
+            admin
+                .delete(
+                    At { resource: &resources::PODS, namespace: "default", name: &pod.metadata.name },
+                    &DeleteOptions::default(),
+                )
+                .await
         }
     };
     drop(done); // a user whose request failed does something else
@@ -293,12 +319,21 @@ async fn disturb(admin: &Client, rng: &mut Rng) {
 /// Whether everything is as it is asked for.
 async fn judge(client: &Client, cluster: &Cluster) -> Result<(), String> {
     let list = |resource: &client::Resource| {
-        let request = ListRequest { namespace: resource.namespaced.then(|| "default".to_string()), ..ListRequest::all(resource.clone()) };
+        let request = ListRequest {
+            namespace: resource.namespaced.then(|| "default".to_string()),
+            ..ListRequest::all(resource.clone())
+        };
         async move { client.list_all::<Value>(request).await.map_err(|e| e.to_string()) }
     };
     let pods = list(&resources::PODS).await?;
     let of = |app: &str| pods.iter().filter(|p| p["metadata"]["labels"]["app"] == app).count() as i64;
-    let is_ready = |p: &Value| p["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    let is_ready = |p: &Value| {
+        p["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True")
+    };
     if let Some(pod) = pods.iter().find(|p| !p["metadata"]["deletionTimestamp"].is_null() || !is_ready(p)) {
         return Err(format!("pod {} is not ready: {}", pod["metadata"]["name"], pod["status"]));
     }
@@ -306,13 +341,17 @@ async fn judge(client: &Client, cluster: &Cluster) -> Result<(), String> {
         let (wanted, status) = (deployment["spec"]["replicas"].as_i64().unwrap_or(1), &deployment["status"]);
         let count = |field: &str| status[field].as_i64().unwrap_or(0);
         let current = status["observedGeneration"] == deployment["metadata"]["generation"];
-        if !current || ["replicas", "updatedReplicas", "availableReplicas"].iter().any(|f| count(f) != wanted) || of("web") != wanted {
+        if !current
+            || ["replicas", "updatedReplicas", "availableReplicas"].iter().any(|f| count(f) != wanted)
+            || of("web") != wanted
+        {
             return Err(format!("deployment web wants {wanted}, has {} pods, {status}", of("web")));
         }
     }
     for set in list(&resources::STATEFULSETS).await? {
         let (wanted, status) = (set["spec"]["replicas"].as_i64().unwrap_or(1), &set["status"]);
-        let same = status["currentRevision"] == status["updateRevision"] && status["observedGeneration"] == set["metadata"]["generation"];
+        let same = status["currentRevision"] == status["updateRevision"]
+            && status["observedGeneration"] == set["metadata"]["generation"];
         if !same || status["readyReplicas"].as_i64().unwrap_or(0) != wanted || of("db") != wanted {
             return Err(format!("stateful set db wants {wanted}, has {} pods, {status}", of("db")));
         }

@@ -394,7 +394,9 @@ pub trait Store: Send + Sync + 'static {
 impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CommitError::Conflict { key, current: Some(e) } => write!(f, "{key} is at revision {}, not as expected", e.revision),
+            CommitError::Conflict { key, current: Some(e) } => {
+                write!(f, "{key} is at revision {}, not as expected", e.revision)
+            }
             CommitError::Conflict { key, current: None } => write!(f, "{key} does not exist"),
             CommitError::Invalid(why) => write!(f, "invalid commit: {why}"),
             CommitError::Seal(why) => write!(f, "the value could not be encrypted: {why}"),
@@ -408,7 +410,9 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReadError::Compacted { oldest } => write!(f, "the requested revision is gone; the oldest is {oldest}"),
-            ReadError::Future { current } => write!(f, "the requested revision is in the future; the newest is {current}"),
+            ReadError::Future { current } => {
+                write!(f, "the requested revision is in the future; the newest is {current}")
+            }
             ReadError::Unavailable(why) => write!(f, "the store cannot read: {why}"),
         }
     }

@@ -47,4 +47,3 @@ pub async fn run_expiry(env: Env, store: Arc<dyn Store>) {
         }
     }
 }
-

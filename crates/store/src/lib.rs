@@ -33,8 +33,9 @@ mod seal;
 pub mod suite;
 
 pub use contract::{
-    At, Batch, BoxFuture, Change, Changed, Commit, CommitError, Committed, Durability, Entry, Expectation, Expected, Key, Meta, Range,
-    RangeRequest, ReadError, Record, Revision, Snapshot, Status, Store, Watch, WatchItem, WatchSource,
+    At, Batch, BoxFuture, Change, Changed, Commit, CommitError, Committed, Durability, Entry, Expectation, Expected,
+    Key, Meta, Range, RangeRequest, ReadError, Record, Revision, Snapshot, Status, Store, Watch, WatchItem,
+    WatchSource,
 };
 pub use expiry::run_expiry;
 pub use log::{Limits, Log};

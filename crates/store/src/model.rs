@@ -152,8 +152,16 @@ fn apply(state: &mut BTreeMap<Key, Entry>, done: &Done) -> Vec<Record> {
             Change::Put { key, value, rv_at, expires, .. } => {
                 let (created, version) = prev.as_ref().map_or((revision, 1), |p| (p.created, p.version + 1));
                 let value = splice(value, *rv_at, revision);
-                let entry =
-                    Entry { key: key.clone(), value, rv_at: *rv_at, revision, created, version, expires: *expires, meta: meta.clone() };
+                let entry = Entry {
+                    key: key.clone(),
+                    value,
+                    rv_at: *rv_at,
+                    revision,
+                    created,
+                    version,
+                    expires: *expires,
+                    meta: meta.clone(),
+                };
                 state.insert(key.clone(), entry.clone());
                 let change = if prev.is_some() { Changed::Updated } else { Changed::Created };
                 Record { change, entry, prev }

@@ -51,8 +51,8 @@ impl AesGcm {
         }
         let mut made = Vec::with_capacity(keys.len());
         for (id, key) in keys {
-            let unbound =
-                aead::UnboundKey::new(&aead::AES_256_GCM, key).map_err(|_| SealError(format!("encryption key {id} was refused")))?;
+            let unbound = aead::UnboundKey::new(&aead::AES_256_GCM, key)
+                .map_err(|_| SealError(format!("encryption key {id} was refused")))?;
             made.push((*id, aead::LessSafeKey::new(unbound)));
         }
         Ok(AesGcm { keys: made })
@@ -68,16 +68,24 @@ impl Seal for AesGcm {
         out.extend_from_slice(&nonce);
         out.extend_from_slice(plain);
         let tag = cipher
-            .seal_in_place_separate_tag(aead::Nonce::assume_unique_for_key(nonce), aead::Aad::from(key), &mut out[NONCE_BYTES..])
+            .seal_in_place_separate_tag(
+                aead::Nonce::assume_unique_for_key(nonce),
+                aead::Aad::from(key),
+                &mut out[NONCE_BYTES..],
+            )
             .map_err(|_| SealError(format!("{key}: encryption failed")))?;
         out.extend_from_slice(tag.as_ref());
         Ok(Sealed { key_id: *key_id, bytes: out.into() })
     }
 
     fn unseal(&self, key: &str, sealed: &Sealed) -> Result<Bytes, SealError> {
-        let cipher = self.keys.iter().find(|(id, _)| *id == sealed.key_id).map(|(_, cipher)| cipher).ok_or_else(|| {
-            SealError(format!("{key} is encrypted with key {}, which was not given; add that key for reading", sealed.key_id))
-        })?;
+        let cipher =
+            self.keys.iter().find(|(id, _)| *id == sealed.key_id).map(|(_, cipher)| cipher).ok_or_else(|| {
+                SealError(format!(
+                    "{key} is encrypted with key {}, which was not given; add that key for reading",
+                    sealed.key_id
+                ))
+            })?;
         let (nonce, text) = sealed
             .bytes
             .split_first_chunk::<NONCE_BYTES>()

@@ -266,12 +266,16 @@ impl Walk {
 
     async fn read(&mut self, store: &dyn Store) {
         let at = Revision(self.rng.below(self.model.tip().0 + 2));
-        let request = RangeRequest { at: At::Revision(at), ..RangeRequest::prefix(format!("/r{}/", self.rng.below(2))) };
+        let request =
+            RangeRequest { at: At::Revision(at), ..RangeRequest::prefix(format!("/r{}/", self.rng.below(2))) };
         let got = store.range(request.clone()).await;
         self.model.compact(store.status().compacted);
         match (self.model.readable(at), got) {
-            (Readable::Yes | Readable::Compacted, Ok(range)) => assert_eq!(range.entries, self.model.range(&request.prefix, at), "at {at}"),
-            (Readable::Compacted | Readable::Lost, Err(ReadError::Compacted { .. })) | (Readable::Future, Err(ReadError::Future { .. })) => {}
+            (Readable::Yes | Readable::Compacted, Ok(range)) => {
+                assert_eq!(range.entries, self.model.range(&request.prefix, at), "at {at}")
+            }
+            (Readable::Compacted | Readable::Lost, Err(ReadError::Compacted { .. }))
+            | (Readable::Future, Err(ReadError::Future { .. })) => {}
             (wanted, got) => panic!("at {at}: the model says {wanted:?}, the store {got:?}"),
         }
     }

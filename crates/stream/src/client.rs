@@ -41,7 +41,9 @@ impl std::fmt::Display for ConnectError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ConnectError::Io(e) => write!(f, "unable to upgrade connection: {e}"),
-            ConnectError::Refused { status, body } => write!(f, "unable to upgrade connection: {status}: {}", String::from_utf8_lossy(body).trim()),
+            ConnectError::Refused { status, body } => {
+                write!(f, "unable to upgrade connection: {status}: {}", String::from_utf8_lossy(body).trim())
+            }
             ConnectError::Malformed(what) => write!(f, "unable to upgrade connection: {what}"),
         }
     }
@@ -114,7 +116,12 @@ impl Head {
     }
 }
 
-async fn upgrade<S: Io>(mut io: S, method: &str, target: &Target, lines: &[(&str, &str)]) -> Result<(S, Head, BytesMut), ConnectError> {
+async fn upgrade<S: Io>(
+    mut io: S,
+    method: &str,
+    target: &Target,
+    lines: &[(&str, &str)],
+) -> Result<(S, Head, BytesMut), ConnectError> {
     let mut request = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", target.path, target.host);
     let own = target.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()));
     for (name, value) in lines.iter().copied().chain(own) {
@@ -136,7 +143,8 @@ async fn upgrade<S: Io>(mut io: S, method: &str, target: &Target, lines: &[(&str
         }
     };
     let text = input.split_to(end + 4);
-    let head = parse(&String::from_utf8_lossy(&text)).ok_or(ConnectError::Malformed("the server does not answer in HTTP"))?;
+    let head =
+        parse(&String::from_utf8_lossy(&text)).ok_or(ConnectError::Malformed("the server does not answer in HTTP"))?;
     if head.status == 101 {
         return Ok((io, head, input));
     }
@@ -153,6 +161,7 @@ async fn upgrade<S: Io>(mut io: S, method: &str, target: &Target, lines: &[(&str
 fn parse(text: &str) -> Option<Head> {
     let mut lines = text.split("\r\n");
     let status = lines.next()?.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    let headers = lines.filter_map(|l| l.split_once(':')).map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_string()));
+    let headers =
+        lines.filter_map(|l| l.split_once(':')).map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_string()));
     Some(Head { status, headers: headers.collect() })
 }

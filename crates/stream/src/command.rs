@@ -38,7 +38,10 @@ pub struct Wanted {
 pub enum Message {
     Stdin(Bytes),
     StdinEnd,
-    Resize { width: u16, height: u16 },
+    Resize {
+        width: u16,
+        height: u16,
+    },
     Stdout(Bytes),
     Stderr(Bytes),
     /// The end: a `Status` as JSON.
@@ -193,7 +196,8 @@ impl Channels {
             Message::Stderr(data) => (2, data),
             Message::Status(data) if self.version >= 4 => (3, data),
             Message::Status(data) => {
-                text = status::parse(data).map_or_else(|e| e, |code| if code == 0 { String::new() } else { format!("exit code {code}") });
+                text = status::parse(data)
+                    .map_or_else(|e| e, |code| if code == 0 { String::new() } else { format!("exit code {code}") });
                 (3, text.as_bytes())
             }
             Message::Resize { width, height } => {
@@ -213,7 +217,8 @@ impl Channels {
 
     fn unpack(self, data: &Bytes) -> Option<Message> {
         let (first, rest) = (*data.first()?, data.slice(1..));
-        let (channel, rest) = if self.base64 { (first.checked_sub(b'0')?, STANDARD.decode(&rest).ok()?.into()) } else { (first, rest) };
+        let (channel, rest) =
+            if self.base64 { (first.checked_sub(b'0')?, STANDARD.decode(&rest).ok()?.into()) } else { (first, rest) };
         match (self.role, channel) {
             (Role::Server, 0) => Some(Message::Stdin(rest)),
             (Role::Server, 4) => {
@@ -308,8 +313,13 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Kind, &'static str); 5] =
-        [(Kind::Error, "error"), (Kind::Stdin, "stdin"), (Kind::Stdout, "stdout"), (Kind::Stderr, "stderr"), (Kind::Resize, "resize")];
+    const ALL: [(Kind, &'static str); 5] = [
+        (Kind::Error, "error"),
+        (Kind::Stdin, "stdin"),
+        (Kind::Stdout, "stdout"),
+        (Kind::Stderr, "stderr"),
+        (Kind::Resize, "resize"),
+    ];
 
     fn parse(headers: &Headers) -> Option<Kind> {
         let name = spdy::header(headers, "streamtype")?;
@@ -428,7 +438,9 @@ impl SpdyEnd {
 async fn spdy_server<S: Io>(io: S, version: u8, wanted: Wanted, ends: Ends) {
     let end = SpdyEnd::new();
     let mut expected = vec![Kind::Error];
-    for (kind, on) in [(Kind::Stdin, wanted.stdin), (Kind::Stdout, wanted.stdout), (Kind::Stderr, wanted.stderr && !wanted.tty)] {
+    for (kind, on) in
+        [(Kind::Stdin, wanted.stdin), (Kind::Stdout, wanted.stdout), (Kind::Stderr, wanted.stderr && !wanted.tty)]
+    {
         if on {
             expected.push(kind);
         }
@@ -454,7 +466,14 @@ async fn spdy_client_task<S: Io>(io: S, wanted: Wanted, ends: Ends, early: Bytes
     spdy(io, end, Vec::new(), 4, ends, early).await;
 }
 
-async fn spdy<S: Io>(io: S, mut end: SpdyEnd, mut expected: Vec<Kind>, version: u8, mut ends: Ends, mut input: BytesMut) {
+async fn spdy<S: Io>(
+    io: S,
+    mut end: SpdyEnd,
+    mut expected: Vec<Kind>,
+    version: u8,
+    mut ends: Ends,
+    mut input: BytesMut,
+) {
     let (mut read, mut write) = tokio::io::split(io);
     let (mut linger, mut waiting) = (Linger::default(), VecDeque::new());
     loop {

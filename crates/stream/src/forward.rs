@@ -236,7 +236,9 @@ impl End {
             Event::End(stream) => {
                 self.push(&Frame::Data { stream, fin: true, data: Bytes::new() });
                 // The server ends the error stream with the data: that ends the connection for the client.
-                if let (true, Some(pair)) = (self.accepted.is_some(), self.streams.get(&stream).and_then(|id| self.pairs.get(id))) {
+                if let (true, Some(pair)) =
+                    (self.accepted.is_some(), self.streams.get(&stream).and_then(|id| self.pairs.get(id)))
+                {
                     let error = pair.error;
                     self.push(&Frame::Data { stream: error, fin: true, data: Bytes::new() });
                 }

@@ -68,18 +68,33 @@ pub fn negotiate(method: &Method, headers: &HeaderMap, purpose: Purpose) -> Resu
         return websocket(method, headers, purpose);
     }
     if !has("upgrade", "SPDY/3.1") {
-        return refuse(StatusCode::BAD_REQUEST, format!("unable to upgrade: unknown protocol {:?}", values(headers, "upgrade")));
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            format!("unable to upgrade: unknown protocol {:?}", values(headers, "upgrade")),
+        );
     }
     let offered = values(headers, VERSION_HEADER);
     let (name, protocol) = match purpose {
-        Purpose::PortForward if offered.is_empty() || offered.iter().any(|o| o == FORWARD) => (FORWARD, Protocol::ForwardSpdy),
+        Purpose::PortForward if offered.is_empty() || offered.iter().any(|o| o == FORWARD) => {
+            (FORWARD, Protocol::ForwardSpdy)
+        }
         Purpose::Command if offered.is_empty() => ("channel.k8s.io", Protocol::Spdy { version: 1 }),
         Purpose::Command => match SPDY.iter().find(|(name, _)| offered.iter().any(|o| o == name)) {
             Some((name, version)) => (*name, Protocol::Spdy { version: *version }),
-            None => return refuse(StatusCode::FORBIDDEN, format!("unable to upgrade: unable to negotiate protocol: client supports {offered:?}")),
+            None => {
+                return refuse(
+                    StatusCode::FORBIDDEN,
+                    format!("unable to upgrade: unable to negotiate protocol: client supports {offered:?}"),
+                );
+            }
         },
         Purpose::PortForward => {
-            return refuse(StatusCode::FORBIDDEN, format!("unable to upgrade: unable to negotiate protocol: client supports {offered:?}, server accepts [{FORWARD}]"));
+            return refuse(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "unable to upgrade: unable to negotiate protocol: client supports {offered:?}, server accepts [{FORWARD}]"
+                ),
+            );
         }
     };
     let mut response = switching("SPDY/3.1");
@@ -105,7 +120,9 @@ fn websocket(method: &Method, headers: &HeaderMap, purpose: Purpose) -> Result<U
     }
     let offered = values(headers, "sec-websocket-protocol");
     let chosen = match purpose {
-        Purpose::PortForward => offered.iter().any(|o| o == FORWARD_TUNNEL).then_some((FORWARD_TUNNEL, Protocol::ForwardWebSocket)),
+        Purpose::PortForward => {
+            offered.iter().any(|o| o == FORWARD_TUNNEL).then_some((FORWARD_TUNNEL, Protocol::ForwardWebSocket))
+        }
         Purpose::Command if offered.is_empty() => Some(("", Protocol::WebSocket { version: 1, base64: false })),
         Purpose::Command => {
             let known = WEBSOCKET.iter().find(|(name, ..)| offered.iter().any(|o| o == name));

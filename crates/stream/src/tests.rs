@@ -67,7 +67,11 @@ async fn command_client(mut session: Session) {
 
 #[tokio::test]
 async fn commands_over_both_protocols() {
-    let target = Target { host: "node".into(), path: "/exec/a/b/c?stdin=1".into(), headers: vec![("Authorization".into(), "Bearer x".into())] };
+    let target = Target {
+        host: "node".into(),
+        path: "/exec/a/b/c?stdin=1".into(),
+        headers: vec![("Authorization".into(), "Bearer x".into())],
+    };
     for spdy in [false, true] {
         let wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
         // With a terminal SPDY has a stream for sizes; without one it cannot carry them.
@@ -157,10 +161,23 @@ fn negotiates() {
     let headers = |pairs: &[(&'static str, &'static str)]| {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect::<HeaderMap>()
     };
-    let ws = |p: &'static str| headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket"), ("sec-websocket-key", "a"), ("sec-websocket-protocol", p)]);
-    let spdy = |p: &'static str| headers(&[("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", p)]);
+    let ws = |p: &'static str| {
+        headers(&[
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-key", "a"),
+            ("sec-websocket-protocol", p),
+        ])
+    };
+    let spdy = |p: &'static str| {
+        headers(&[("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", p)])
+    };
     for (headers, purpose, want) in [
-        (ws("v5.channel.k8s.io,v4.channel.k8s.io"), Purpose::Command, Some(Protocol::WebSocket { version: 5, base64: false })),
+        (
+            ws("v5.channel.k8s.io,v4.channel.k8s.io"),
+            Purpose::Command,
+            Some(Protocol::WebSocket { version: 5, base64: false }),
+        ),
         (ws("v4.base64.channel.k8s.io"), Purpose::Command, Some(Protocol::WebSocket { version: 4, base64: true })),
         (ws("nonsense"), Purpose::Command, None),
         (ws("SPDY/3.1+portforward.k8s.io"), Purpose::PortForward, Some(Protocol::ForwardWebSocket)),

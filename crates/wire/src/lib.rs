@@ -8,6 +8,7 @@
 //! `tonic-prost-build` with the attributes `serde::Serialize, serde::Deserialize` on every type and `#[serde(default)]` on
 //! every message, and checked in, so that a build needs neither protoc nor a code generator.
 
+#[rustfmt::skip]
 #[allow(clippy::all, clippy::undocumented_unsafe_blocks, rustdoc::all)]
 #[path = "generated/runtime_v1.rs"]
 pub mod cri;

@@ -75,7 +75,10 @@ pub trait Cri: Send + Sync + 'static {
     async fn container_stats(&self, r: ContainerStatsRequest) -> Result<ContainerStatsResponse, Status>;
     async fn list_container_stats(&self, r: ListContainerStatsRequest) -> Result<ListContainerStatsResponse, Status>;
     async fn pod_sandbox_stats(&self, r: PodSandboxStatsRequest) -> Result<PodSandboxStatsResponse, Status>;
-    async fn list_pod_sandbox_stats(&self, r: ListPodSandboxStatsRequest) -> Result<ListPodSandboxStatsResponse, Status>;
+    async fn list_pod_sandbox_stats(
+        &self,
+        r: ListPodSandboxStatsRequest,
+    ) -> Result<ListPodSandboxStatsResponse, Status>;
     /// Everything that happens to containers and sandboxes from now on. The channel is closed when the reader falls
     /// behind its bound or the runtime goes away: the reader then lists and subscribes again.
     async fn container_events(&self) -> Result<mpsc::Receiver<ContainerEventResponse>, Status>;

@@ -17,7 +17,12 @@ struct Figure {
 /// Measures everything and compares; `--only-api` leaves containers out.
 pub fn run(_: &[String]) -> Result<(), String> {
     let binary = release()?;
-    let mut figures = vec![Figure { what: "release binary", value: std::fs::metadata(&binary).map_err(|e| e.to_string())?.len() as f64 / 1e6, most: 45.0, unit: "MB" }];
+    let mut figures = vec![Figure {
+        what: "release binary",
+        value: std::fs::metadata(&binary).map_err(|e| e.to_string())?.len() as f64 / 1e6,
+        most: 45.0,
+        unit: "MB",
+    }];
     let bench = Bench::new(&binary)?;
     let result = bench.measure(&mut figures);
     let reset = bench.corten(&["reset", "--yes"]);
@@ -28,7 +33,14 @@ pub fn run(_: &[String]) -> Result<(), String> {
     for f in &figures {
         let ok = f.value <= f.most;
         over += usize::from(!ok);
-        println!("{:<48} {:>10.2} {:<8} budget {:>8.2}  {}", f.what, f.value, f.unit, f.most, if ok { "held" } else { "MISSED" });
+        println!(
+            "{:<48} {:>10.2} {:<8} budget {:>8.2}  {}",
+            f.what,
+            f.value,
+            f.unit,
+            f.most,
+            if ok { "held" } else { "MISSED" }
+        );
     }
     if over == 0 { Ok(()) } else { Err(format!("{over} budgets are missed")) }
 }
@@ -37,8 +49,17 @@ fn release() -> Result<PathBuf, String> {
     if let Ok(path) = std::env::var("CORTEN_RELEASE_BIN") {
         return Ok(path.into());
     }
-    let text = run::output(Command::new("cargo").args(["build", "--release", "--package", "corten", "--message-format=json-render-diagnostics"]).current_dir(root()).stderr(Stdio::inherit()))?;
-    let found = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok()).filter_map(|v| v["executable"].as_str().map(PathBuf::from)).last();
+    let text = run::output(
+        Command::new("cargo")
+            .args(["build", "--release", "--package", "corten", "--message-format=json-render-diagnostics"])
+            .current_dir(root())
+            .stderr(Stdio::inherit()),
+    )?;
+    let found = text
+        .lines()
+        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())
+        .filter_map(|v| v["executable"].as_str().map(PathBuf::from))
+        .last();
     found.ok_or_else(|| "cargo built no executable".into())
 }
 
@@ -78,13 +99,27 @@ impl Bench {
     /// Processes of the cluster: the daemon and its shims, not the containers.
     fn processes(&self) -> Vec<u32> {
         let bin = self.bin.display().to_string();
-        let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_string_lossy().parse::<u32>().ok());
-        pids.filter(|p| std::fs::read_link(format!("/proc/{p}/exe")).is_ok_and(|e| e.display().to_string().starts_with(&bin))).collect()
+        let pids = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| e.file_name().to_string_lossy().parse::<u32>().ok());
+        pids.filter(|p| {
+            std::fs::read_link(format!("/proc/{p}/exe")).is_ok_and(|e| e.display().to_string().starts_with(&bin))
+        })
+        .collect()
     }
 
     /// Proportional memory of the cluster's processes, in MB.
     fn memory(&self) -> f64 {
-        let pss = |p: &u32| std::fs::read_to_string(format!("/proc/{p}/smaps_rollup")).ok().and_then(|t| t.lines().find_map(|l| l.strip_prefix("Pss:")).and_then(|v| v.split_whitespace().next()).and_then(|v| v.parse::<f64>().ok()));
+        let pss = |p: &u32| {
+            std::fs::read_to_string(format!("/proc/{p}/smaps_rollup")).ok().and_then(|t| {
+                t.lines()
+                    .find_map(|l| l.strip_prefix("Pss:"))
+                    .and_then(|v| v.split_whitespace().next())
+                    .and_then(|v| v.parse::<f64>().ok())
+            })
+        };
         self.processes().iter().filter_map(pss).sum::<f64>() / 1024.0
     }
 
@@ -107,13 +142,28 @@ impl Bench {
             again.push(self.start()?);
             self.corten(&["down"])?;
         }
-        figures.push(Figure { what: "start on an initialized directory (median of 5)", value: median(&mut again), most: 1.0, unit: "s" });
+        figures.push(Figure {
+            what: "start on an initialized directory (median of 5)",
+            value: median(&mut again),
+            most: 1.0,
+            unit: "s",
+        });
         self.start()?;
         std::thread::sleep(Duration::from_secs(10)); // idle means: nothing is starting any more
         let before = self.cpu();
         std::thread::sleep(Duration::from_secs(30));
-        figures.push(Figure { what: "idle CPU of one core", value: (self.cpu() - before) / 30.0 * 100.0, most: 1.0, unit: "%" });
-        figures.push(Figure { what: "idle memory (PSS of all processes)", value: self.memory(), most: 80.0, unit: "MB" });
+        figures.push(Figure {
+            what: "idle CPU of one core",
+            value: (self.cpu() - before) / 30.0 * 100.0,
+            most: 1.0,
+            unit: "%",
+        });
+        figures.push(Figure {
+            what: "idle memory (PSS of all processes)",
+            value: self.memory(),
+            most: 80.0,
+            unit: "MB",
+        });
         self.pods(figures)?;
         self.api(figures)
     }
@@ -123,7 +173,11 @@ impl Bench {
         self.corten(&["image", "load", &archive.display().to_string()])?;
         let latency = |count: u32, prefix: &str, keep: bool| -> Result<Vec<f64>, String> {
             let mut c = Command::new("python3");
-            c.arg(root().join("bench/pod_latency.py")).arg(self.data().join("kubeconfig")).arg(images::BUSYBOX).arg(count.to_string()).arg(prefix);
+            c.arg(root().join("bench/pod_latency.py"))
+                .arg(self.data().join("kubeconfig"))
+                .arg(images::BUSYBOX)
+                .arg(count.to_string())
+                .arg(prefix);
             if keep {
                 c.arg("keep");
             }
@@ -131,11 +185,21 @@ impl Bench {
         };
         latency(3, "warm", false)?;
         let mut times = latency(20, "timed", false)?;
-        figures.push(Figure { what: "pod created to ready (median of 20)", value: median(&mut times), most: 250.0, unit: "ms" });
+        figures.push(Figure {
+            what: "pod created to ready (median of 20)",
+            value: median(&mut times),
+            most: 250.0,
+            unit: "ms",
+        });
         let (before, n) = (self.memory(), 30);
         latency(n, "kept", true)?;
         std::thread::sleep(Duration::from_secs(5)); // settled
-        figures.push(Figure { what: "memory of a pod (shim and daemon, 30 pods)", value: (self.memory() - before) / f64::from(n), most: 2.0, unit: "MB" });
+        figures.push(Figure {
+            what: "memory of a pod (shim and daemon, 30 pods)",
+            value: (self.memory() - before) / f64::from(n),
+            most: 2.0,
+            unit: "MB",
+        });
         Ok(())
     }
 
@@ -144,16 +208,23 @@ impl Bench {
         let kload = kload()?;
         // The API server alone, as the yardstick was measured: no controllers, scheduler or kubelet work on what is made.
         let dir = self.dir.join("api");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
         let server = Command::new(&self.bin)
             .arg("apiserver")
-            .args([format!("--data-dir={}", dir.display()), format!("--secure-port={port}"), "--bind-address=127.0.0.1".into()])
+            .args([
+                format!("--data-dir={}", dir.display()),
+                format!("--secure-port={port}"),
+                "--bind-address=127.0.0.1".into(),
+            ])
             .arg(format!("--token-auth-file={}", root().join("golden/tokens.csv").display()))
             .stderr(Stdio::null())
             .spawn()
             .map_err(|e| format!("start the API server: {e}"))?;
         let server = run::Guard(server);
-        run::until("the API server listens", Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        run::until("the API server listens", Duration::from_secs(20), || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        })?;
         let config = self.dir.join("api.kubeconfig");
         let text = format!(
             "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"https://127.0.0.1:{port}\", certificate-authority: {}}}}}]\nusers: [{{name: u, user: {{token: golden-admin-token}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",
@@ -164,7 +235,9 @@ impl Bench {
         let work = |args: &[&str]| -> Result<serde_json::Value, String> {
             let out = self.dir.join("kload.json");
             let _ = std::fs::remove_file(&out);
-            run::output(Command::new(&kload).arg("-t").arg(&target).args(["--rounds", "1", "--json"]).arg(&out).args(args))?;
+            run::output(
+                Command::new(&kload).arg("-t").arg(&target).args(["--rounds", "1", "--json"]).arg(&out).args(args),
+            )?;
             let text = std::fs::read_to_string(&out).map_err(|e| e.to_string())?;
             serde_json::from_str(text.lines().last().unwrap_or_default()).map_err(|e| e.to_string())
         };
@@ -183,9 +256,19 @@ impl Bench {
             figures.push(Figure { what, value: cpu(&v).unwrap_or(f64::NAN), most: theirs / ratio, unit: "us/op" });
         }
         let v = work(&["watch", "-w", "1000", "--rate", "20"])?;
-        figures.push(Figure { what: "an event to one of 1,000 watchers, CPU", value: cpu(&v).unwrap_or(f64::NAN), most: (38.0 + 1.6) / 3.0, unit: "us" });
+        figures.push(Figure {
+            what: "an event to one of 1,000 watchers, CPU",
+            value: cpu(&v).unwrap_or(f64::NAN),
+            most: (38.0 + 1.6) / 3.0,
+            unit: "us",
+        });
         let v = work(&["create", "-n", "10000", "-c", "16", "--keep"])?;
-        figures.push(Figure { what: "10,000 typical Pods, memory of the API server", value: find(&v, "api rss MiB").unwrap_or(f64::NAN), most: (1990.0 + 807.0) / 6.0, unit: "MiB" });
+        figures.push(Figure {
+            what: "10,000 typical Pods, memory of the API server",
+            value: find(&v, "api rss MiB").unwrap_or(f64::NAN),
+            most: (1990.0 + 807.0) / 6.0,
+            unit: "MiB",
+        });
         Ok(())
     }
 }
@@ -193,7 +276,9 @@ impl Bench {
 /// The first number under a key that contains `part`, wherever it stands.
 fn find(v: &serde_json::Value, part: &str) -> Option<f64> {
     match v {
-        serde_json::Value::Object(m) => m.iter().find_map(|(k, x)| if k.contains(part) && !k.contains("kload") { x.as_f64().or_else(|| find(x, part)) } else { find(x, part) }),
+        serde_json::Value::Object(m) => m.iter().find_map(|(k, x)| {
+            if k.contains(part) && !k.contains("kload") { x.as_f64().or_else(|| find(x, part)) } else { find(x, part) }
+        }),
         serde_json::Value::Array(l) => l.iter().find_map(|x| find(x, part)),
         _ => None,
     }
@@ -204,7 +289,8 @@ fn kload() -> Result<PathBuf, String> {
     let target = std::env::temp_dir().join("corten-kload-target");
     run::output(Command::new("cargo").args(["build", "--release", "--target-dir"]).arg(&target).current_dir(&dir))?;
     // The workspace's configuration names an explicit target.
-    let found = ["release/kload", "x86_64-unknown-linux-gnu/release/kload"].iter().map(|p| target.join(p)).find(|p| p.exists());
+    let found =
+        ["release/kload", "x86_64-unknown-linux-gnu/release/kload"].iter().map(|p| target.join(p)).find(|p| p.exists());
     found.ok_or_else(|| "kload was not built".into())
 }
 

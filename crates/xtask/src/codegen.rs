@@ -40,7 +40,9 @@ fn names(types: &Map<String, Value>) -> String {
             all.extend(field.get("mergeKey").and_then(Value::as_str).map(String::from));
         }
     }
-    let mut text = format!("{HEAD}/// Every field name of the type table, sorted; a [`super::super::Name`] is an index into it.\npub static NAMES: &[&str] = &[\n");
+    let mut text = format!(
+        "{HEAD}/// Every field name of the type table, sorted; a [`super::super::Name`] is an index into it.\npub static NAMES: &[&str] = &[\n"
+    );
     for n in &all {
         let _ = writeln!(text, "    {n:?},");
     }
@@ -54,7 +56,10 @@ fn names(types: &Map<String, Value>) -> String {
 
 /// A field name as a Rust identifier: keywords get a trailing underscore, `$`, `-` and `.` become `_`.
 fn ident(name: &str) -> String {
-    const KEYWORDS: &[&str] = &["as", "type", "ref", "match", "for", "in", "where", "if", "else", "use", "self", "default", "continue", "enum", "not", "macro", "final", "override", "static", "const"];
+    const KEYWORDS: &[&str] = &[
+        "as", "type", "ref", "match", "for", "in", "where", "if", "else", "use", "self", "default", "continue", "enum",
+        "not", "macro", "final", "override", "static", "const",
+    ];
     let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if KEYWORDS.contains(&clean.as_str()) { format!("{clean}_") } else { clean }
 }
@@ -69,7 +74,10 @@ fn strings(v: &Value, key: &str) -> Vec<String> {
 
 /// Types of `types.json` that have no fields there because they are written in a form of their own.
 const SPECIAL: &[&str] = &[
-    "JSON", "JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrStringArray",
+    "JSON",
+    "JSONSchemaPropsOrArray",
+    "JSONSchemaPropsOrBool",
+    "JSONSchemaPropsOrStringArray",
     "CustomResourceSubresourceStatus",
 ];
 
@@ -93,7 +101,9 @@ impl<'a> Types<'a> {
     }
 
     fn write(&self) -> Result<String, String> {
-        let mut text = format!("{HEAD}use super::names::f;\nuse crate::schema::{{Field, Layout, ListKind, NO_FIELD as N, Scalar as S, Ty, Type}};\n\n");
+        let mut text = format!(
+            "{HEAD}use super::names::f;\nuse crate::schema::{{Field, Layout, ListKind, NO_FIELD as N, Scalar as S, Ty, Type}};\n\n"
+        );
         text.push_str("/// All types, sorted by name; a `TypeId` is an index into it.\n#[rustfmt::skip]\npub static TYPES: &[Type] = &[\n");
         for name in self.ids.keys() {
             self.write_type(&mut text, name)?;
@@ -132,7 +142,12 @@ impl<'a> Types<'a> {
         }
         layout.sort();
         let layout: Vec<String> = layout.into_iter().map(|(tag, l)| format!("({tag}, {l})")).collect();
-        let _ = writeln!(text, "    Type {{ name: {name:?}, atomic: {atomic}, unions: {}, layout: &[{}], fields: &[", self.unions(t), layout.join(", "));
+        let _ = writeln!(
+            text,
+            "    Type {{ name: {name:?}, atomic: {atomic}, unions: {}, layout: &[{}], fields: &[",
+            self.unions(t),
+            layout.join(", ")
+        );
         for (n, field) in fields {
             let _ = writeln!(text, "        {},", self.field(n, field)?);
         }
@@ -143,9 +158,17 @@ impl<'a> Types<'a> {
     fn unions(&self, t: &Value) -> String {
         let mut out = Vec::new();
         for u in t.get("unions").and_then(Value::as_array).into_iter().flatten() {
-            let disc = u.get("discriminator").and_then(Value::as_str).map_or("None".into(), |d| format!("Some(f::{})", ident(d)));
-            let members: Vec<String> = u.get("fields-to-discriminateBy").and_then(Value::as_object).into_iter().flatten()
-                .map(|(k, v)| format!("(f::{}, {:?})", ident(k), v.as_str().unwrap_or_default())).collect();
+            let disc = u
+                .get("discriminator")
+                .and_then(Value::as_str)
+                .map_or("None".into(), |d| format!("Some(f::{})", ident(d)));
+            let members: Vec<String> = u
+                .get("fields-to-discriminateBy")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| format!("(f::{}, {:?})", ident(k), v.as_str().unwrap_or_default()))
+                .collect();
             out.push(format!("({disc}, &[{}])", members.join(", ")));
         }
         format!("&[{}]", out.join(", "))
@@ -172,7 +195,12 @@ impl<'a> Types<'a> {
     }
 
     fn field(&self, name: &str, v: &Value) -> Result<String, String> {
-        let mut s = format!("Field {{ name: f::{}, ty: {}, tag: {}", ident(name), self.ty(v["type"].as_str().unwrap_or_default())?, v["tag"].as_u64().unwrap_or(0));
+        let mut s = format!(
+            "Field {{ name: f::{}, ty: {}, tag: {}",
+            ident(name),
+            self.ty(v["type"].as_str().unwrap_or_default())?,
+            v["tag"].as_u64().unwrap_or(0)
+        );
         for flag in ["always", "optional", "required"] {
             if v.get(flag) == Some(&Value::Bool(true)) {
                 let _ = write!(s, ", {flag}: true");

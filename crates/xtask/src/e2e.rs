@@ -77,9 +77,17 @@ impl Cluster {
 
     /// Ours, and the real one where it is found.
     fn kubectls(&self) -> Vec<Kubectl<'_>> {
-        let mut all = vec![Kubectl { cluster: self, name: "corten kubectl".into(), command: vec![self.bin.display().to_string(), "kubectl".into()] }];
+        let mut all = vec![Kubectl {
+            cluster: self,
+            name: "corten kubectl".into(),
+            command: vec![self.bin.display().to_string(), "kubectl".into()],
+        }];
         let real = ["/usr/lib/google-cloud-sdk/bin/kubectl.1.33", "/usr/lib/google-cloud-sdk/bin/kubectl.1.27"];
-        all.extend(real.iter().filter(|p| Path::new(p).exists()).map(|p| Kubectl { cluster: self, name: (*p).rsplit('/').next().unwrap_or(p).into(), command: vec![(*p).into()] }));
+        all.extend(real.iter().filter(|p| Path::new(p).exists()).map(|p| Kubectl {
+            cluster: self,
+            name: (*p).rsplit('/').next().unwrap_or(p).into(),
+            command: vec![(*p).into()],
+        }));
         all
     }
 
@@ -104,15 +112,31 @@ impl Cluster {
 
     /// A pod whose image comes from a registry on this machine (plain HTTP on loopback, which the first node reaches).
     fn pull(&self, k: &Kubectl, archive: &Path) -> Result<(), String> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
         let config = self.dir.join("registry.yml");
-        let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n", self.dir.join("registry").display());
+        let text = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n",
+            self.dir.join("registry").display()
+        );
         std::fs::write(&config, text).map_err(|e| e.to_string())?;
-        let registry = Command::new("docker-registry").arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let registry = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
         let _registry = run::Guard(registry.map_err(|e| format!("start docker-registry: {e}"))?);
-        run::until("the registry listens", Duration::from_secs(10), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        run::until("the registry listens", Duration::from_secs(10), || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        })?;
         let image = format!("127.0.0.1:{port}/corten/busybox:1");
-        run::output(Command::new("skopeo").args(["copy", "-q", "--dest-tls-verify=false"]).arg(format!("docker-archive:{}", archive.display())).arg(format!("docker://{image}")))?;
+        run::output(
+            Command::new("skopeo")
+                .args(["copy", "-q", "--dest-tls-verify=false"])
+                .arg(format!("docker-archive:{}", archive.display()))
+                .arg(format!("docker://{image}")),
+        )?;
         let first = k.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])?;
         k.apply(&format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: pulled}}\nspec:\n  nodeName: {}\n  terminationGracePeriodSeconds: 0\n  containers: [{{name: main, image: \"{image}\", command: [sleep, \"3600\"]}}]\n",
@@ -127,11 +151,15 @@ impl Cluster {
         k.apply(&web("crash"))?;
         k.run(&["rollout", "status", "deployment/crash", "--timeout=90s"])?;
         k.run(&["create", "configmap", "before", "--from-literal=a=1"])?;
-        let pods = |what: &str| k.run(&["get", "pods", "-l", "app=crash", "-o", "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}"]).map_err(|e| format!("{what}: {e}"));
+        let pods = |what: &str| {
+            k.run(&["get", "pods", "-l", "app=crash", "-o", "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}"]).map_err(|e| format!("{what}: {e}"))
+        };
         let before = pods("before")?;
         let pid = std::fs::read_to_string(self.data().join("corten.pid")).map_err(|e| e.to_string())?;
         run::output(Command::new("kill").args(["-9", pid.trim()]))?;
-        run::until("the process is gone", Duration::from_secs(10), || !Path::new(&format!("/proc/{}", pid.trim())).exists())?;
+        run::until("the process is gone", Duration::from_secs(10), || {
+            !Path::new(&format!("/proc/{}", pid.trim())).exists()
+        })?;
         self.up()?;
         k.run(&["get", "configmap", "before"])?;
         let after = pods("after")?;
@@ -139,22 +167,38 @@ impl Cluster {
             return Err(format!("pods were not adopted:\nbefore\n{before}after\n{after}"));
         }
         k.until("an adopted pod runs commands", &["exec", "deploy/crash", "--", "true"], |_| true)?;
-        k.run(&["delete", "deployment,service,configmap", "--all", "--wait=false"]).or_else(|_| k.run(&["delete", "deployment", "crash"])).map(drop)
+        k.run(&["delete", "deployment,service,configmap", "--all", "--wait=false"])
+            .or_else(|_| k.run(&["delete", "deployment", "crash"]))
+            .map(drop)
     }
 
     fn reset(&self) -> Result<(), String> {
-        let id = std::fs::read_to_string(self.data().join("cluster.json")).ok().and_then(|t| serde_json::from_str::<serde_json::Value>(&t).ok()).and_then(|v| v["id"].as_str().map(String::from)).unwrap_or_default();
+        let id = std::fs::read_to_string(self.data().join("cluster.json"))
+            .ok()
+            .and_then(|t| serde_json::from_str::<serde_json::Value>(&t).ok())
+            .and_then(|v| v["id"].as_str().map(String::from))
+            .unwrap_or_default();
         self.corten(&["reset", "--yes"])?;
         if id.is_empty() {
             return Ok(());
         }
         let mut left = Vec::new();
-        for (what, text) in [("mounts", std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()), ("links", std::fs::read_to_string("/proc/net/dev").unwrap_or_default())] {
+        for (what, text) in [
+            ("mounts", std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
+            ("links", std::fs::read_to_string("/proc/net/dev").unwrap_or_default()),
+        ] {
             let data = self.data().display().to_string();
             left.extend(text.lines().filter(|l| l.contains(&id) || l.contains(&data)).map(|l| format!("{what}: {l}")));
         }
         for dir in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/run"] {
-            left.extend(std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path().display().to_string()).filter(|p| p.contains(&id)));
+            left.extend(
+                std::fs::read_dir(dir)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|e| e.path().display().to_string())
+                    .filter(|p| p.contains(&id)),
+            );
         }
         if left.is_empty() {
             let _ = std::fs::remove_dir_all(&self.dir);
@@ -218,7 +262,10 @@ spec:
 impl Kubectl<'_> {
     fn command(&self, args: &[&str]) -> Command {
         let mut c = Command::new(&self.command[0]);
-        c.args(&self.command[1..]).args(args).env("KUBECONFIG", self.cluster.data().join("kubeconfig")).stdin(Stdio::null());
+        c.args(&self.command[1..])
+            .args(args)
+            .env("KUBECONFIG", self.cluster.data().join("kubeconfig"))
+            .stdin(Stdio::null());
         c
     }
 
@@ -255,7 +302,8 @@ impl Kubectl<'_> {
         self.run(&["rollout", "status", "deployment/web", "--timeout=90s"])?;
         self.until("three pods are ready", &["get", "deployment", "web"], |t| t.contains("3/3"))?;
         let wide = self.run(&["get", "pods", "-l", "app=web", "-o", "wide"])?;
-        let nodes: std::collections::BTreeSet<&str> = wide.lines().skip(1).filter_map(|l| l.split_whitespace().nth(6)).collect();
+        let nodes: std::collections::BTreeSet<&str> =
+            wide.lines().skip(1).filter_map(|l| l.split_whitespace().nth(6)).collect();
         if nodes.len() < 2 {
             return Err(format!("the pods are all on one node:\n{wide}"));
         }
@@ -266,7 +314,9 @@ impl Kubectl<'_> {
             return Err(format!("describe shows no events:\n{text}"));
         }
         // By name, across nodes, from a pod.
-        self.until("the service answers by name", &["exec", &pod, "--", "sh", "-c", &fetch("web")], |t| t.contains("hello from web"))?;
+        self.until("the service answers by name", &["exec", &pod, "--", "sh", "-c", &fetch("web")], |t| {
+            t.contains("hello from web")
+        })?;
         let ip = self.run(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"])?;
         for _ in 0..6 {
             let text = self.run(&["exec", &pod, "--", "sh", "-c", &fetch(&ip)])?;
@@ -279,7 +329,9 @@ impl Kubectl<'_> {
         if word.trim() != "xyzzy" {
             return Err(format!("the secret reads {word:?}"));
         }
-        self.until("the log shows requests", &["logs", "-l", "app=web", "--tail=-1"], |t| t.contains("GET") || t.contains("url:/") || t.contains("response:200"))?;
+        self.until("the log shows requests", &["logs", "-l", "app=web", "--tail=-1"], |t| {
+            t.contains("GET") || t.contains("url:/") || t.contains("response:200")
+        })?;
         self.exit_code(&pod)?;
         self.port_forward(&pod)?;
         self.change()
@@ -287,23 +339,39 @@ impl Kubectl<'_> {
 
     fn node_port(&self) -> Result<(), String> {
         let port = self.run(&["get", "service", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"])?;
-        let addresses = self.run(&["get", "nodes", "-o", "jsonpath={range .items[*]}{.status.addresses[0].address}{\"\\n\"}{end}"])?;
+        let addresses = self.run(&[
+            "get",
+            "nodes",
+            "-o",
+            "jsonpath={range .items[*]}{.status.addresses[0].address}{\"\\n\"}{end}",
+        ])?;
         for address in addresses.lines().filter(|l| !l.is_empty()) {
-            run::until(&format!("node port {port} answers on {address}"), Duration::from_secs(20), || get(&format!("{address}:{port}")).is_some_and(|t| t.contains("hello from web")))?;
+            run::until(&format!("node port {port} answers on {address}"), Duration::from_secs(20), || {
+                get(&format!("{address}:{port}")).is_some_and(|t| t.contains("hello from web"))
+            })?;
         }
         Ok(())
     }
 
     fn exit_code(&self, pod: &str) -> Result<(), String> {
-        let status = self.command(&["exec", pod, "--", "sh", "-c", "exit 7"]).output().map_err(|e| e.to_string())?.status;
+        let status =
+            self.command(&["exec", pod, "--", "sh", "-c", "exit 7"]).output().map_err(|e| e.to_string())?.status;
         if status.code() == Some(7) { Ok(()) } else { Err(format!("exec gives exit status {status}, not 7")) }
     }
 
     fn port_forward(&self, pod: &str) -> Result<(), String> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
-        let child = self.command(&["port-forward", pod, &format!("{port}:8080")]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|e| e.to_string())?;
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
+        let child = self
+            .command(&["port-forward", pod, &format!("{port}:8080")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| e.to_string())?;
         let _child = run::Guard(child);
-        run::until("the forwarded port answers", Duration::from_secs(20), || get(&format!("127.0.0.1:{port}")).is_some_and(|t| t.contains("hello from web")))
+        run::until("the forwarded port answers", Duration::from_secs(20), || {
+            get(&format!("127.0.0.1:{port}")).is_some_and(|t| t.contains("hello from web"))
+        })
     }
 
     fn change(&self) -> Result<(), String> {
@@ -324,17 +392,27 @@ impl Kubectl<'_> {
             "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: work}}\nspec:\n  completions: 3\n  parallelism: 2\n  template:\n    spec:\n      restartPolicy: Never\n      containers: [{{name: main, image: {image}, command: [sh, -c, echo done]}}]\n"
         ))?;
         self.run(&["wait", "--for=condition=complete", "job/work", "--timeout=90s"])?;
-        let sleeper = format!("containers: [{{name: main, image: {image}, command: [sleep, \"3600\"]}}]\n      terminationGracePeriodSeconds: 0");
+        let sleeper = format!(
+            "containers: [{{name: main, image: {image}, command: [sleep, \"3600\"]}}]\n      terminationGracePeriodSeconds: 0"
+        );
         self.apply(&format!(
             "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: every}}\nspec:\n  selector: {{matchLabels: {{app: every}}}}\n  template:\n    metadata: {{labels: {{app: every}}}}\n    spec:\n      {sleeper}\n"
         ))?;
         self.run(&["rollout", "status", "daemonset/every", "--timeout=90s"])?;
-        self.until("it runs on both nodes", &["get", "daemonset", "every", "-o", "jsonpath={.status.numberReady}"], |t| t.trim() == "2")?;
+        self.until(
+            "it runs on both nodes",
+            &["get", "daemonset", "every", "-o", "jsonpath={.status.numberReady}"],
+            |t| t.trim() == "2",
+        )?;
         self.apply(&format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{name: db}}\nspec: {{clusterIP: None, selector: {{app: db}}, ports: [{{port: 1}}]}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: db}}\nspec:\n  serviceName: db\n  replicas: 2\n  selector: {{matchLabels: {{app: db}}}}\n  template:\n    metadata: {{labels: {{app: db}}}}\n    spec:\n      {sleeper}\n"
         ))?;
         self.run(&["rollout", "status", "statefulset/db", "--timeout=90s"])?;
-        self.until("a stable name resolves", &["exec", "db-0", "--", "nslookup", "db-1.db.default.svc.cluster.local"], |t| t.contains("db-1.db.default.svc.cluster.local"))?;
+        self.until(
+            "a stable name resolves",
+            &["exec", "db-0", "--", "nslookup", "db-1.db.default.svc.cluster.local"],
+            |t| t.contains("db-1.db.default.svc.cluster.local"),
+        )?;
         self.run(&["delete", "job/work", "daemonset/every", "statefulset/db", "service/db"]).map(drop)
     }
 }

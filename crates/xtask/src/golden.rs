@@ -17,7 +17,11 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let log = std::fs::File::create(dir.join("log")).map_err(|e| e.to_string())?;
     let server = Command::new(&binary)
         .arg("apiserver")
-        .args([format!("--data-dir={}", dir.join("data").display()), format!("--secure-port={port}"), "--bind-address=127.0.0.1".into()])
+        .args([
+            format!("--data-dir={}", dir.join("data").display()),
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".into(),
+        ])
         .arg(format!("--token-auth-file={}", root().join("golden/tokens.csv").display()))
         .args(["--enable-admission-plugins=NodeRestriction", "--service-cluster-ip-range=10.0.0.0/24"])
         .stderr(log)
@@ -35,11 +39,17 @@ pub fn run(args: &[String]) -> Result<(), String> {
         .stdout(if args.is_empty() || update { Stdio::null() } else { Stdio::inherit() })
         .status()
         .map_err(|e| format!("start python3: {e}"))?;
-    let text = std::fs::read_to_string(&results).map_err(|e| format!("the replayer wrote no results ({status}): {e}"))?;
+    let text =
+        std::fs::read_to_string(&results).map_err(|e| format!("the replayer wrote no results ({status}): {e}"))?;
     let all: Vec<serde_json::Value> = serde_json::from_str(&text).map_err(|e| e.to_string())?;
     let passed: BTreeSet<&str> = all.iter().filter(|c| c["ok"] == true).filter_map(|c| c["name"].as_str()).collect();
     let ran: BTreeSet<&str> = all.iter().filter_map(|c| c["name"].as_str()).collect();
-    println!("golden: {} of {} cases pass ({:.1} %)", passed.len(), ran.len(), 100.0 * passed.len() as f64 / ran.len().max(1) as f64);
+    println!(
+        "golden: {} of {} cases pass ({:.1} %)",
+        passed.len(),
+        ran.len(),
+        100.0 * passed.len() as f64 / ran.len().max(1) as f64
+    );
     let list = root().join("golden/passing.txt");
     if update {
         let text: String = passed.iter().map(|n| format!("{n}\n")).collect();
@@ -51,6 +61,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
         let _ = std::fs::remove_dir_all(&dir);
         Ok(())
     } else {
-        Err(format!("cases that passed before fail now:\n  {}\n(run `cargo xtask golden --filter NAME` to see why; the server's log is {})", lost.join("\n  "), dir.join("log").display()))
+        Err(format!(
+            "cases that passed before fail now:\n  {}\n(run `cargo xtask golden --filter NAME` to see why; the server's log is {})",
+            lost.join("\n  "),
+            dir.join("log").display()
+        ))
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 /// Runs a command in the project's root; its failure is an error.
 pub fn command(program: &str, args: &[&str]) -> Result<(), String> {
-    let status = Command::new(program).args(args).current_dir(root()).status().map_err(|e| format!("start {program}: {e}"))?;
+    let status =
+        Command::new(program).args(args).current_dir(root()).status().map_err(|e| format!("start {program}: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("{program} {} failed: {status}", args.join(" "))) }
 }
 
@@ -15,7 +16,11 @@ pub fn command(program: &str, args: &[&str]) -> Result<(), String> {
 pub fn output(command: &mut Command) -> Result<String, String> {
     let out = command.output().map_err(|e| format!("start {command:?}: {e}"))?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    if out.status.success() { Ok(text) } else { Err(format!("{command:?} failed ({}):\n{text}{}", out.status, String::from_utf8_lossy(&out.stderr))) }
+    if out.status.success() {
+        Ok(text)
+    } else {
+        Err(format!("{command:?} failed ({}):\n{text}{}", out.status, String::from_utf8_lossy(&out.stderr)))
+    }
 }
 
 /// Builds the binary and gives its path.
@@ -23,8 +28,17 @@ pub fn corten() -> Result<PathBuf, String> {
     if let Ok(path) = std::env::var("CORTEN_BIN") {
         return Ok(path.into());
     }
-    let text = output(Command::new("cargo").args(["build", "--package", "corten", "--message-format=json-render-diagnostics"]).current_dir(root()).stderr(Stdio::inherit()))?;
-    let found = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok()).filter_map(|v| v["executable"].as_str().map(PathBuf::from)).last();
+    let text = output(
+        Command::new("cargo")
+            .args(["build", "--package", "corten", "--message-format=json-render-diagnostics"])
+            .current_dir(root())
+            .stderr(Stdio::inherit()),
+    )?;
+    let found = text
+        .lines()
+        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())
+        .filter_map(|v| v["executable"].as_str().map(PathBuf::from))
+        .last();
     found.ok_or_else(|| "cargo built no executable".into())
 }
 

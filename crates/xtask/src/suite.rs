@@ -6,7 +6,17 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Debian packages that tests use (never the product).
-const PACKAGES: &[&str] = &["busybox-static", "ca-certificates", "docker-registry", "etcd-server", "iproute2", "nftables", "procps", "python3", "skopeo"];
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "ca-certificates",
+    "docker-registry",
+    "etcd-server",
+    "iproute2",
+    "nftables",
+    "procps",
+    "python3",
+    "skopeo",
+];
 
 /// Runs it all.
 pub fn run() -> Result<(), String> {
@@ -30,14 +40,40 @@ pub fn run() -> Result<(), String> {
 
 /// Tests that make namespaces, mounts and containers, or start a real etcd.
 fn with_root() -> Result<(), String> {
-    let args = ["test", "--quiet", "--package", "runtime", "--package", "network", "--package", "kubelet", "--package", "etcd", "--test", "*"];
-    let status = Command::new("cargo").args(args).env("CORTEN_ROOT_TESTS", "1").env("CORTEN_ETCD_TESTS", "1").current_dir(root()).status().map_err(|e| format!("start cargo: {e}"))?;
+    let args = [
+        "test",
+        "--quiet",
+        "--package",
+        "runtime",
+        "--package",
+        "network",
+        "--package",
+        "kubelet",
+        "--package",
+        "etcd",
+        "--test",
+        "*",
+    ];
+    let status = Command::new("cargo")
+        .args(args)
+        .env("CORTEN_ROOT_TESTS", "1")
+        .env("CORTEN_ETCD_TESTS", "1")
+        .current_dir(root())
+        .status()
+        .map_err(|e| format!("start cargo: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("cargo {} failed: {status}", args.join(" "))) }
 }
 
 /// Installs what tests need, if it is missing and we may.
 fn install() -> Result<(), String> {
-    let has = |p: &&&str| Command::new("dpkg").args(["-s", p]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status().is_ok_and(|s| s.success());
+    let has = |p: &&&str| {
+        Command::new("dpkg")
+            .args(["-s", p])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    };
     let missing: Vec<&str> = PACKAGES.iter().filter(|p| !has(p)).copied().collect();
     if missing.is_empty() {
         return Ok(());

@@ -52,7 +52,11 @@ pub fn check() -> Result<Vec<String>, String> {
             wrong.push(format!("{place}: {message}"));
         }
     }
-    wrong.extend(allowed.iter().map(|place| format!("crates/xtask/exceptions.txt: {place:?} is not needed any more: remove the line")));
+    wrong.extend(
+        allowed
+            .iter()
+            .map(|place| format!("crates/xtask/exceptions.txt: {place:?} is not needed any more: remove the line")),
+    );
     Ok(wrong)
 }
 
@@ -72,7 +76,15 @@ fn sources() -> Result<Vec<(String, String)>, String> {
     let mut files = Vec::new();
     walk(&base.join("crates"), &mut files);
     files.sort();
-    files.iter().map(|f| Ok((f.strip_prefix(&base).unwrap_or(f).display().to_string(), std::fs::read_to_string(f).map_err(|e| format!("{}: {e}", f.display()))?))).collect()
+    files
+        .iter()
+        .map(|f| {
+            Ok((
+                f.strip_prefix(&base).unwrap_or(f).display().to_string(),
+                std::fs::read_to_string(f).map_err(|e| format!("{}: {e}", f.display()))?,
+            ))
+        })
+        .collect()
 }
 
 /// Edges of the table in ARCHITECTURE.md against cargo's.
@@ -85,7 +97,9 @@ fn arrows() -> Result<Vec<String>, String> {
             rows.insert(name.trim_matches('`').into(), may.into());
         }
     }
-    let out = crate::run::output(Command::new("cargo").args(["metadata", "--no-deps", "--format-version=1"]).current_dir(root()))?;
+    let out = crate::run::output(
+        Command::new("cargo").args(["metadata", "--no-deps", "--format-version=1"]).current_dir(root()),
+    )?;
     let meta: serde_json::Value = serde_json::from_str(&out).map_err(|e| e.to_string())?;
     let packages = meta["packages"].as_array().cloned().unwrap_or_default();
     let ours: BTreeSet<String> = packages.iter().filter_map(|p| p["name"].as_str().map(String::from)).collect();
@@ -107,12 +121,20 @@ fn arrows() -> Result<Vec<String>, String> {
             }
         }
     }
-    wrong.extend(rows.keys().filter(|n| !ours.contains(*n)).map(|n| format!("ARCHITECTURE.md names a crate {n} that does not exist")));
+    wrong.extend(
+        rows.keys()
+            .filter(|n| !ours.contains(*n))
+            .map(|n| format!("ARCHITECTURE.md names a crate {n} that does not exist")),
+    );
     Ok(wrong)
 }
 
 fn is_test(path: &str) -> bool {
-    path.ends_with("tests.rs") || path.contains("/tests/") || path.contains("/benches/") || path.ends_with("suite.rs") || path.contains("/testing")
+    path.ends_with("tests.rs")
+        || path.contains("/tests/")
+        || path.contains("/benches/")
+        || path.ends_with("suite.rs")
+        || path.contains("/testing")
 }
 
 fn is_generated(text: &str) -> bool {
@@ -133,16 +155,32 @@ fn file_rules(path: &str, text: &str) -> Vec<(&'static str, String)> {
     let production = production(text);
     let lines = production.lines().count();
     if lines > FILE_LINES_MAX {
-        out.push(("file-size", format!("{lines} lines of production code, at most {FILE_LINES_MAX}: split it by meaning")));
+        out.push((
+            "file-size",
+            format!("{lines} lines of production code, at most {FILE_LINES_MAX}: split it by meaning"),
+        ));
     }
     for (name, line, length) in functions(production) {
         if length > FUNCTION_LINES_MAX {
-            out.push(("function-size", format!("line {line}: `{name}` has {length} lines, at most {FUNCTION_LINES_MAX}")));
+            out.push((
+                "function-size",
+                format!("line {line}: `{name}` has {length} lines, at most {FUNCTION_LINES_MAX}"),
+            ));
         }
     }
     let word = |w: &str| production.lines().filter(|l| !l.trim_start().starts_with("//")).any(|l| l.contains(w));
     if path.contains("/core/") {
-        for w in ["tokio::", "std::fs", "std::net::Tcp", "std::net::Udp", "SystemTime", "Instant::now", "std::thread", "std::process", "async fn"] {
+        for w in [
+            "tokio::",
+            "std::fs",
+            "std::net::Tcp",
+            "std::net::Udp",
+            "SystemTime",
+            "Instant::now",
+            "std::thread",
+            "std::process",
+            "async fn",
+        ] {
             if word(w) {
                 out.push(("purity", format!("`core/` is pure, but names `{w}`")));
             }
@@ -150,7 +188,16 @@ fn file_rules(path: &str, text: &str) -> Vec<(&'static str, String)> {
     }
     let krate = path.split('/').nth(1).unwrap_or_default();
     if SIMULATED.contains(&krate) && !path.contains("https.rs") && !path.contains("kubeconfig.rs") {
-        for w in ["tokio::time", "tokio::spawn", "std::fs::", "tokio::fs", "tokio::net", "SystemTime::now", "spawn_blocking", "std::thread::spawn"] {
+        for w in [
+            "tokio::time",
+            "tokio::spawn",
+            "std::fs::",
+            "tokio::fs",
+            "tokio::net",
+            "SystemTime::now",
+            "spawn_blocking",
+            "std::thread::spawn",
+        ] {
             if word(w) {
                 out.push(("platform-only", format!("runs in the simulation, but names `{w}`: go through `platform`")));
             }
@@ -174,9 +221,19 @@ fn functions(text: &str) -> Vec<(String, usize, usize)> {
         let indent = lines[i].len() - trimmed.len();
         let words: Vec<&str> = trimmed.split([' ', '(', '<']).collect();
         let at = words.iter().position(|w| *w == "fn");
-        let head = at.is_some_and(|p| words[..p].iter().all(|w| matches!(*w, "pub" | "crate)" | "super)" | "async" | "unsafe" | "const" | "extern" | "\"C\"") || w.starts_with("pub(")));
+        let head = at.is_some_and(|p| {
+            words[..p].iter().all(|w| {
+                matches!(*w, "pub" | "crate)" | "super)" | "async" | "unsafe" | "const" | "extern" | "\"C\"")
+                    || w.starts_with("pub(")
+            })
+        });
         if let (true, Some(p)) = (head, at) {
-            let end = (i..lines.len()).find(|j| lines[*j].starts_with(&" ".repeat(indent)) && lines[*j].trim_end() == format!("{}}}", " ".repeat(indent)) || (*j == i && lines[*j].trim_end().ends_with('}')) || lines[*j].trim_end().ends_with(';') && *j == i);
+            let end = (i..lines.len()).find(|j| {
+                lines[*j].starts_with(&" ".repeat(indent))
+                    && lines[*j].trim_end() == format!("{}}}", " ".repeat(indent))
+                    || (*j == i && lines[*j].trim_end().ends_with('}'))
+                    || lines[*j].trim_end().ends_with(';') && *j == i
+            });
             if let Some(end) = end {
                 out.push((words.get(p + 1).unwrap_or(&"").to_string(), i + 1, end - i + 1));
             }
@@ -189,9 +246,21 @@ fn functions(text: &str) -> Vec<(String, usize, usize)> {
 /// The share of production lines in blocks that stand twice.
 fn duplication(sources: &[(String, String)]) -> Vec<String> {
     let mut seen: HashMap<Vec<&str>, (usize, usize)> = HashMap::new();
-    let files: Vec<(usize, Vec<&str>)> = sources.iter().enumerate().filter(|(_, (p, t))| !is_test(p) && !is_generated(t)).map(|(i, (_, t))| {
-        (i, production(t).lines().map(str::trim).filter(|l| l.len() > 2 && !l.starts_with("//") && !l.starts_with("use ")).collect())
-    }).collect();
+    let files: Vec<(usize, Vec<&str>)> = sources
+        .iter()
+        .enumerate()
+        .filter(|(_, (p, t))| !is_test(p) && !is_generated(t))
+        .map(|(i, (_, t))| {
+            (
+                i,
+                production(t)
+                    .lines()
+                    .map(str::trim)
+                    .filter(|l| l.len() > 2 && !l.starts_with("//") && !l.starts_with("use "))
+                    .collect(),
+            )
+        })
+        .collect();
     let mut doubled: BTreeSet<(usize, usize)> = BTreeSet::new();
     for (file, lines) in &files {
         for at in 0..lines.len().saturating_sub(DUPLICATE_BLOCK - 1) {
@@ -212,7 +281,11 @@ fn duplication(sources: &[(String, String)]) -> Vec<String> {
     if share <= DUPLICATE_SHARE_MAX {
         return Vec::new();
     }
-    vec![format!("{:.1} % of the lines stand in blocks of {DUPLICATE_BLOCK} that occur twice, at most {:.0} %", share * 100.0, DUPLICATE_SHARE_MAX * 100.0)]
+    vec![format!(
+        "{:.1} % of the lines stand in blocks of {DUPLICATE_BLOCK} that occur twice, at most {:.0} %",
+        share * 100.0,
+        DUPLICATE_SHARE_MAX * 100.0
+    )]
 }
 
 #[cfg(test)]
@@ -251,7 +324,12 @@ mod tests {
             if from.is_dir() {
                 compare(&from, &to);
             } else {
-                assert!(std::fs::read(&from).ok() == std::fs::read(&to).ok(), "{} differs from {}", to.display(), from.display());
+                assert!(
+                    std::fs::read(&from).ok() == std::fs::read(&to).ok(),
+                    "{} differs from {}",
+                    to.display(),
+                    from.display()
+                );
             }
         }
     }

@@ -39,7 +39,10 @@ pub struct Entry {
 impl Entry {
     /// Whether two entries are of the same writer: an applier has one entry whatever the version.
     fn same(&self, other: &Entry) -> bool {
-        self.manager == other.manager && self.apply == other.apply && self.subresource == other.subresource && (self.apply || self.api_version == other.api_version)
+        self.manager == other.manager
+            && self.apply == other.apply
+            && self.subresource == other.subresource
+            && (self.apply || self.api_version == other.api_version)
     }
 
     fn to_value(&self) -> Value {
@@ -116,7 +119,14 @@ pub enum ApplyError {
 
 /// The entries of an object; an error if they are malformed.
 pub fn entries(object: &Value) -> Result<Vec<Entry>, String> {
-    object.at(f::metadata).at(f::managedFields).items().iter().enumerate().map(|(i, v)| Entry::from_value(v, i)).collect()
+    object
+        .at(f::metadata)
+        .at(f::managedFields)
+        .items()
+        .iter()
+        .enumerate()
+        .map(|(i, v)| Entry::from_value(v, i))
+        .collect()
 }
 
 /// Writes entries into an object.
@@ -128,7 +138,13 @@ pub fn set_entries(object: &mut Value, mut entries: Vec<Entry>) {
     }
     entries.sort_by(|a, b| {
         let time = |e: &Entry| e.time.as_deref().and_then(crate::time::parse_seconds).unwrap_or_default();
-        (!a.apply, time(a), &a.manager, &a.api_version, &a.subresource).cmp(&(!b.apply, time(b), &b.manager, &b.api_version, &b.subresource))
+        (!a.apply, time(a), &a.manager, &a.api_version, &a.subresource).cmp(&(
+            !b.apply,
+            time(b),
+            &b.manager,
+            &b.api_version,
+            &b.subresource,
+        ))
     });
     metadata.set(f::managedFields, entries.iter().map(Entry::to_value).collect::<Vec<_>>());
 }
@@ -141,7 +157,17 @@ fn stripped() -> &'static Set {
         for name in ["apiVersion", "kind", "metadata"] {
             set.insert(&path(&[name]));
         }
-        for name in ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"] {
+        for name in [
+            "name",
+            "namespace",
+            "creationTimestamp",
+            "selfLink",
+            "uid",
+            "clusterName",
+            "generation",
+            "managedFields",
+            "resourceVersion",
+        ] {
             set.insert(&path(&["metadata", name]));
         }
         set
@@ -176,7 +202,8 @@ fn take_over(others: &mut Vec<Entry>, diff: &walk::Comparison, except: Option<&E
 pub fn update(live: &Value, new: &mut Value, ty: &'static Type, create: bool, w: Writer) {
     let given = new.get(f::metadata).and_then(|m| m.get(f::managedFields)).cloned();
     // An empty list clears the entries and ends tracking; through a subresource they cannot be touched.
-    let cleared = w.subresource.is_empty() && matches!(&given, Some(Value::List(l)) if l.is_empty() || (l.len() == 1 && l[0].as_map().is_none_or(crate::value::Map::is_empty)));
+    let cleared = w.subresource.is_empty()
+        && matches!(&given, Some(Value::List(l)) if l.is_empty() || (l.len() == 1 && l[0].as_map().is_none_or(crate::value::Map::is_empty)));
     let mut managed = if cleared {
         Vec::new()
     } else {
@@ -195,7 +222,14 @@ pub fn update(live: &Value, new: &mut Value, ty: &'static Type, create: bool, w:
     take_over(&mut managed, &diff, None);
     let fields = diff.modified.union(&diff.added).difference(stripped());
     if !fields.is_empty() {
-        let entry = Entry { manager: w.manager.into(), apply: false, api_version: w.api_version.into(), subresource: w.subresource.into(), time: Some(w.now.into()), fields };
+        let entry = Entry {
+            manager: w.manager.into(),
+            apply: false,
+            api_version: w.api_version.into(),
+            subresource: w.subresource.into(),
+            time: Some(w.now.into()),
+            fields,
+        };
         match managed.iter_mut().find(|e| e.same(&entry)) {
             Some(old) => {
                 old.fields = old.fields.union(&entry.fields);
@@ -306,7 +340,11 @@ fn apply_once(live: &Value, config: &Value, ty: &'static Type, force: bool, w: W
     config.remove(f::apiVersion);
     let wrong = walk::validate(&config, at);
     if !wrong.is_empty() {
-        return Err(ApplyError::Type(if wrong.len() == 1 { wrong.into_iter().collect() } else { format!("errors:\n{}", wrong.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n")) }));
+        return Err(ApplyError::Type(if wrong.len() == 1 {
+            wrong.into_iter().collect()
+        } else {
+            format!("errors:\n{}", wrong.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n"))
+        }));
     }
     let mut managed = entries(live).unwrap_or_default();
     let mut live = live.clone();
@@ -320,12 +358,28 @@ fn apply_once(live: &Value, config: &Value, ty: &'static Type, force: bool, w: W
         diff.without(w.reset);
         let fields = diff.modified.union(&diff.added).difference(stripped());
         if !fields.is_empty() {
-            managed.push(Entry { manager: BEFORE_FIRST_APPLY.into(), apply: false, api_version: w.api_version.into(), subresource: String::new(), time: Some(w.now.into()), fields });
+            managed.push(Entry {
+                manager: BEFORE_FIRST_APPLY.into(),
+                apply: false,
+                api_version: w.api_version.into(),
+                subresource: String::new(),
+                time: Some(w.now.into()),
+                fields,
+            });
         }
     }
-    let merged = walk::merge(Some(&live), Some(&config), at).map_err(|e| ApplyError::Type(format!("failed to merge config: {e}")))?.unwrap_or_else(Value::object);
+    let merged = walk::merge(Some(&live), Some(&config), at)
+        .map_err(|e| ApplyError::Type(format!("failed to merge config: {e}")))?
+        .unwrap_or_else(Value::object);
     let set = walk::to_set(&config, at).difference_deep(w.reset).difference(stripped());
-    let mine = Entry { manager: w.manager.into(), apply: true, api_version: w.api_version.into(), subresource: w.subresource.into(), time: Some(w.now.into()), fields: set };
+    let mine = Entry {
+        manager: w.manager.into(),
+        apply: true,
+        api_version: w.api_version.into(),
+        subresource: w.subresource.into(),
+        time: Some(w.now.into()),
+        fields: set,
+    };
     let last = match managed.iter().position(|e| e.same(&mine)) {
         Some(i) => Some(std::mem::replace(&mut managed[i], mine.clone())),
         None => {
@@ -361,7 +415,11 @@ fn conflicts(managed: &[Entry], diff: &walk::Comparison, mine: &Entry, force: bo
     for e in managed.iter().filter(|e| !e.same(mine)) {
         for path in e.fields.intersection(&changed).paths() {
             let who = crate::errors::go_quote(&e.manager);
-            let sub = if e.subresource.is_empty() { String::new() } else { format!(" with subresource {}", crate::errors::go_quote(&e.subresource)) };
+            let sub = if e.subresource.is_empty() {
+                String::new()
+            } else {
+                format!(" with subresource {}", crate::errors::go_quote(&e.subresource))
+            };
             let how = if e.apply { String::new() } else { format!(" using {}", e.api_version) };
             found.push((format!("{who}{sub}{how}"), show(&path)));
         }

@@ -89,7 +89,8 @@ impl Element {
         let _ = match self {
             Element::Field(k) => write!(out, ".{}", k.as_str()),
             Element::Item(keys) => {
-                let parts: Vec<String> = keys.iter().map(|(k, v)| format!("{}={}", k.as_str(), json::to_string(&v.0))).collect();
+                let parts: Vec<String> =
+                    keys.iter().map(|(k, v)| format!("{}={}", k.as_str(), json::to_string(&v.0))).collect();
                 write!(out, "[{}]", parts.join(","))
             }
             Element::Value(v) => write!(out, "[={}]", json::to_string(&v.0)),
@@ -187,7 +188,9 @@ impl Set {
     /// Paths in both.
     #[must_use]
     pub fn intersection(&self, other: &Set) -> Set {
-        self.combine(|e, n| other.find(e).map(|o| Node { member: n.member && o.member, children: n.children.intersection(&o.children) }))
+        self.combine(|e, n| {
+            other.find(e).map(|o| Node { member: n.member && o.member, children: n.children.intersection(&o.children) })
+        })
     }
 
     /// Paths in this but not in the other.
@@ -210,7 +213,10 @@ impl Set {
     }
 
     fn combine(&self, f: impl Fn(&Element, &Node) -> Option<Node>) -> Set {
-        let nodes = self.nodes.iter().filter_map(|(e, n)| f(e, n).filter(|n| n.member || !n.children.is_empty()).map(|n| (e.clone(), n)));
+        let nodes = self
+            .nodes
+            .iter()
+            .filter_map(|(e, n)| f(e, n).filter(|n| n.member || !n.children.is_empty()).map(|n| (e.clone(), n)));
         Set { nodes: nodes.collect() }
     }
 
@@ -218,7 +224,8 @@ impl Set {
     #[must_use]
     pub fn with_named_fields(&self, at: Place) -> Set {
         let nodes = self.nodes.iter().map(|(e, n)| {
-            let named = !n.children.is_empty() && matches!((at.ty, e), (Ty::Object(id), Element::Field(k)) if Type::of(id).field_of(k).is_some());
+            let named = !n.children.is_empty()
+                && matches!((at.ty, e), (Ty::Object(id), Element::Field(k)) if Type::of(id).field_of(k).is_some());
             (e.clone(), Node { member: n.member || named, children: n.children.with_named_fields(at.step(e)) })
         });
         Set { nodes: nodes.collect() }
@@ -351,7 +358,9 @@ impl Place {
                 Ok(Element::Item(out))
             }
             _ => match item {
-                Value::Map(_) | Value::List(_) => Err("associative list without keys has an element that's a map type".into()),
+                Value::Map(_) | Value::List(_) => {
+                    Err("associative list without keys has an element that's a map type".into())
+                }
                 Value::Null => Err("associative list without keys has an element that's an explicit null".into()),
                 v => Ok(Element::Value(Scalar(v.clone()))),
             },
@@ -364,7 +373,12 @@ impl Place {
         match field.default {
             Some(text) => json::parse(text.as_bytes()).ok(),
             // A key without omitempty has the schema's default of its zero value.
-            None if field.always && !field.optional && matches!(field.ty, Ty::Scalar(crate::schema::Scalar::String)) => Some(Value::from("")),
+            None if field.always
+                && !field.optional
+                && matches!(field.ty, Ty::Scalar(crate::schema::Scalar::String)) =>
+            {
+                Some(Value::from(""))
+            }
             None => None,
         }
     }

@@ -350,13 +350,21 @@ fn check(value: &Value, at: Place, path: &mut String, out: &mut Vec<String>) {
             }
         }
         (Ty::List(_), Value::List(items)) => check_items(items, at, path, out),
-        (Ty::Object(_) | Ty::Map(_), other) => out.push(format!("{path}: expected map, got &{{{}}}", crate::patch::go_plain(other))),
+        (Ty::Object(_) | Ty::Map(_), other) => {
+            out.push(format!("{path}: expected map, got &{{{}}}", crate::patch::go_plain(other)))
+        }
         (Ty::List(_), other) => out.push(format!("{path}: expected list, got &{{{}}}", crate::patch::go_plain(other))),
         (Ty::Scalar(s), v) => {
             let want = match s {
-                Leaf::String | Leaf::Bytes | Leaf::Time | Leaf::MicroTime | Leaf::Duration if !matches!(v, Value::Str(_)) => "string",
+                Leaf::String | Leaf::Bytes | Leaf::Time | Leaf::MicroTime | Leaf::Duration
+                    if !matches!(v, Value::Str(_)) =>
+                {
+                    "string"
+                }
                 Leaf::Bool if !matches!(v, Value::Bool(_)) => "boolean",
-                Leaf::Int32 | Leaf::Int64 | Leaf::Double if !matches!(v, Value::Int(_) | Value::Float(_)) => "numeric (int or float)",
+                Leaf::Int32 | Leaf::Int64 | Leaf::Double if !matches!(v, Value::Int(_) | Value::Float(_)) => {
+                    "numeric (int or float)"
+                }
                 _ => return,
             };
             out.push(format!("{path}: expected {want}, got {}", go_value(v)));
@@ -398,7 +406,8 @@ fn go_value(v: &Value) -> String {
     let inner = match v {
         Value::Str(s) => crate::errors::go_quote(s),
         Value::Map(m) => {
-            let parts: Vec<String> = m.iter().map(|(k, v)| format!("{}:{}", crate::errors::go_quote(k.as_str()), go_inner(v))).collect();
+            let parts: Vec<String> =
+                m.iter().map(|(k, v)| format!("{}:{}", crate::errors::go_quote(k.as_str()), go_inner(v))).collect();
             format!("map[string]interface {{}}{{{}}}", parts.join(", "))
         }
         Value::List(l) => format!("[]interface {{}}{{{}}}", l.iter().map(go_inner).collect::<Vec<_>>().join(", ")),

@@ -7,7 +7,13 @@ fn round(text: &str) -> String {
 
 #[test]
 fn values_survive() {
-    for text in ["null", "true", "[1,-2,0.5,1e+21,9223372036854775807]", r#"{"a":{"b":[]},"metadata":{}}"#, r#""\u003ca\u0026\u2028""#] {
+    for text in [
+        "null",
+        "true",
+        "[1,-2,0.5,1e+21,9223372036854775807]",
+        r#"{"a":{"b":[]},"metadata":{}}"#,
+        r#""\u003ca\u0026\u2028""#,
+    ] {
         assert_eq!(round(text), text);
     }
     assert_eq!(round("[1e2, 1E-7, 18446744073709551616]"), "[100,1e-7,18446744073709552000]");

@@ -20,14 +20,23 @@ pub enum PatchError {
 /// Applies the operations in order.
 pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let Value::List(ops) = patch else {
-        return Err(PatchError::Malformed(format!("json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp", patch.go_kind())));
+        return Err(PatchError::Malformed(format!(
+            "json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+            patch.go_kind()
+        )));
     };
     if ops.len() > OPERATIONS_MAX {
-        return Err(PatchError::TooLarge(format!("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}", ops.len())));
+        return Err(PatchError::TooLarge(format!(
+            "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
+            ops.len()
+        )));
     }
     for op in ops {
         if op.as_map().is_none() {
-            return Err(PatchError::Malformed(format!("json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp", op.go_kind())));
+            return Err(PatchError::Malformed(format!(
+                "json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp",
+                op.go_kind()
+            )));
         }
     }
     for op in ops {
@@ -49,7 +58,8 @@ fn operation(target: &mut Value, op: &Value) -> Result<(), String> {
                 *target = value;
                 return Ok(());
             }
-            let slot = find(target, path).ok_or_else(|| format!("replace operation does not apply: doc is missing key: {path}"))?;
+            let slot = find(target, path)
+                .ok_or_else(|| format!("replace operation does not apply: doc is missing key: {path}"))?;
             *slot = value;
             Ok(())
         }
@@ -60,7 +70,9 @@ fn operation(target: &mut Value, op: &Value) -> Result<(), String> {
         }
         "copy" => {
             let from = op.at("from").as_str().ok_or("copy operation has no from")?;
-            let value = find(target, from).cloned().ok_or_else(|| format!("copy operation does not apply: doc is missing from path: {from}"))?;
+            let value = find(target, from)
+                .cloned()
+                .ok_or_else(|| format!("copy operation does not apply: doc is missing from path: {from}"))?;
             add(target, path, value)
         }
         "test" => {
@@ -116,7 +128,8 @@ fn add(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
     match find(target, parent).ok_or_else(missing)? {
         Value::Map(m) => m.set(&Key::from(last), value),
         Value::List(l) => {
-            let i = list_index(&last, l.len(), true).ok_or_else(|| format!("add operation does not apply: invalid array index: {last}"))?;
+            let i = list_index(&last, l.len(), true)
+                .ok_or_else(|| format!("add operation does not apply: invalid array index: {last}"))?;
             l.insert(i, value);
         }
         _ => return Err(missing()),

@@ -106,7 +106,13 @@ impl InPlace for Map {
     }
 }
 
-fn merge_value(old: Option<Value>, v: &Value, ty: Ty, key: &Key, order: Option<&Value>) -> Result<Option<Value>, String> {
+fn merge_value(
+    old: Option<Value>,
+    v: &Value,
+    ty: Ty,
+    key: &Key,
+    order: Option<&Value>,
+) -> Result<Option<Value>, String> {
     let field = field_of(ty, key);
     let inner = child(ty, key);
     match (old, v) {
@@ -159,7 +165,12 @@ fn strip(map: Map) -> Map {
     let mut out = Map::new();
     for (k, v) in map.into_entries() {
         let text = k.as_str();
-        if text == DIRECTIVE || text == RETAIN || text.starts_with(ORDER) || text.starts_with(DELETE_PRIMITIVES) || v.is_null() {
+        if text == DIRECTIVE
+            || text == RETAIN
+            || text.starts_with(ORDER)
+            || text.starts_with(DELETE_PRIMITIVES)
+            || v.is_null()
+        {
             continue;
         }
         out.push(k, clean(v));
@@ -186,7 +197,13 @@ fn delete_primitives(original: &mut Map, list: &str, gone: &Value) {
     }
 }
 
-fn merge_list(mut old: Vec<Value>, patch: &[Value], item: Ty, merge_key: Option<Name>, key: &Key) -> Result<Vec<Value>, String> {
+fn merge_list(
+    mut old: Vec<Value>,
+    patch: &[Value],
+    item: Ty,
+    merge_key: Option<Name>,
+    key: &Key,
+) -> Result<Vec<Value>, String> {
     if patch.is_empty() && old.is_empty() {
         return Ok(old);
     }
@@ -199,8 +216,16 @@ fn merge_list(mut old: Vec<Value>, patch: &[Value], item: Ty, merge_key: Option<
         }
         return Ok(old);
     }
-    let Some(merge_key) = merge_key else { return Err(format!("cannot merge list {} without a merge key", key.as_str())) };
-    let missing = |v: &Value| format!("map: {} does not contain declared merge key: {}", v.as_map().map_or_else(|| go_plain(v), go_map), merge_key.as_str());
+    let Some(merge_key) = merge_key else {
+        return Err(format!("cannot merge list {} without a merge key", key.as_str()));
+    };
+    let missing = |v: &Value| {
+        format!(
+            "map: {} does not contain declared merge key: {}",
+            v.as_map().map_or_else(|| go_plain(v), go_map),
+            merge_key.as_str()
+        )
+    };
     if let Some(replacement) = replacement(patch) {
         return Ok(replacement);
     }
@@ -215,7 +240,9 @@ fn merge_list(mut old: Vec<Value>, patch: &[Value], item: Ty, merge_key: Option<
         let Some(id) = p.get(merge_key).filter(|v| !v.is_null()) else { return Err(missing(p)) };
         match directive {
             Some("delete") => old.retain(|v| v.at(merge_key) != id),
-            Some(other) if !matches!(other, "replace" | "merge") => return Err(format!("unknown patch type: {other} in map: {}", go_map(map))),
+            Some(other) if !matches!(other, "replace" | "merge") => {
+                return Err(format!("unknown patch type: {other} in map: {}", go_map(map)));
+            }
             _ => match old.iter_mut().find(|v| v.at(merge_key) == id) {
                 Some(slot) => {
                     let original = std::mem::take(slot.make_map());
@@ -230,7 +257,9 @@ fn merge_list(mut old: Vec<Value>, patch: &[Value], item: Ty, merge_key: Option<
 
 /// A list with an element that is only `$patch: replace` replaces the whole list by the other elements.
 fn replacement(patch: &[Value]) -> Option<Vec<Value>> {
-    let lone = |v: &Value| v.as_map().is_some_and(|m| m.len() == 1 && m.get(DIRECTIVE).and_then(Value::as_str) == Some("replace"));
+    let lone = |v: &Value| {
+        v.as_map().is_some_and(|m| m.len() == 1 && m.get(DIRECTIVE).and_then(Value::as_str) == Some("replace"))
+    };
     patch.iter().any(lone).then(|| patch.iter().filter(|v| !lone(v)).map(|v| clean(v.clone())).collect())
 }
 

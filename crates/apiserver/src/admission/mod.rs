@@ -57,7 +57,12 @@ impl Attrs<'_> {
 }
 
 /// Lets plugins complete the object.
-pub fn mutate(registry: &Arc<Registry>, a: &Attrs, object: &mut Value, _warnings: &mut Vec<String>) -> Result<(), Status> {
+pub fn mutate(
+    registry: &Arc<Registry>,
+    a: &Attrs,
+    object: &mut Value,
+    _warnings: &mut Vec<String>,
+) -> Result<(), Status> {
     namespace::lifecycle(registry, a)?;
     if a.is("pods") && a.operation == Operation::Create {
         pods::service_account(registry, a, object)?;

@@ -16,10 +16,19 @@ pub fn lifecycle(registry: &Registry, a: &Attrs) -> Result<(), Status> {
     if a.resource.group == "authorization.k8s.io" {
         return Ok(());
     }
-    let namespace = registry.find("", "namespaces", "", a.namespace).ok_or_else(|| Status::not_found("", "namespaces", a.namespace))?;
+    let namespace = registry
+        .find("", "namespaces", "", a.namespace)
+        .ok_or_else(|| Status::not_found("", "namespaces", a.namespace))?;
     if namespace.at(f::metadata).has(f::deletionTimestamp) {
-        let mut s = a.forbid(format!("unable to create new content in namespace {} because it is being terminated", a.namespace));
-        s.causes.push(Cause { reason: "NamespaceTerminating".into(), message: format!("namespace {} is being terminated", a.namespace), field: "metadata.namespace".into() });
+        let mut s = a.forbid(format!(
+            "unable to create new content in namespace {} because it is being terminated",
+            a.namespace
+        ));
+        s.causes.push(Cause {
+            reason: "NamespaceTerminating".into(),
+            message: format!("namespace {} is being terminated", a.namespace),
+            field: "metadata.namespace".into(),
+        });
         return Err(s);
     }
     Ok(())
@@ -27,5 +36,9 @@ pub fn lifecycle(registry: &Registry, a: &Attrs) -> Result<(), Status> {
 
 /// Some namespaces stay.
 pub fn protected(a: &Attrs) -> Result<(), Status> {
-    if a.is("namespaces") && IMMORTAL.contains(&a.name) { Err(a.forbid("this namespace may not be deleted")) } else { Ok(()) }
+    if a.is("namespaces") && IMMORTAL.contains(&a.name) {
+        Err(a.forbid("this namespace may not be deleted"))
+    } else {
+        Ok(())
+    }
 }

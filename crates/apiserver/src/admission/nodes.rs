@@ -24,7 +24,9 @@ pub fn restrict(a: &Attrs, new: &Value) -> Result<(), Status> {
             if name != node {
                 return Err(a.forbid(format!("node {node:?} is not allowed to modify node {name:?}")));
             }
-            if a.operation == Operation::Update && new.at(f::spec).at(f::taints) != a.old.map_or(&Value::Null, |o| o.at(f::spec).at(f::taints)) {
+            if a.operation == Operation::Update
+                && new.at(f::spec).at(f::taints) != a.old.map_or(&Value::Null, |o| o.at(f::spec).at(f::taints))
+            {
                 return Err(a.forbid(format!("node {node:?} is not allowed to modify taints")));
             }
             labels(a, node, new)
@@ -32,7 +34,11 @@ pub fn restrict(a: &Attrs, new: &Value) -> Result<(), Status> {
         ("", "serviceaccounts") if a.subresource == "token" => Ok(()),
         ("coordination.k8s.io", "leases") if a.namespace == "kube-node-lease" => {
             let name = if a.name.is_empty() { new.at(f::metadata).at(f::name).str() } else { a.name };
-            if name == node { Ok(()) } else { Err(a.forbid("can only access node lease with the same name as the requesting node")) }
+            if name == node {
+                Ok(())
+            } else {
+                Err(a.forbid("can only access node lease with the same name as the requesting node"))
+            }
         }
         _ => Ok(()),
     }
@@ -46,14 +52,22 @@ fn pods(a: &Attrs, node: &str, new: &Value) -> Result<(), Status> {
             if !mirror {
                 return Err(a.forbid(format!("pod does not have \"kubernetes.io/config.mirror\" annotation, node {node:?} can only create mirror pods")));
             }
-            if bound(new) { Ok(()) } else { Err(a.forbid(format!("node {node:?} can only create pods with spec.nodeName set to itself"))) }
+            if bound(new) {
+                Ok(())
+            } else {
+                Err(a.forbid(format!("node {node:?} can only create pods with spec.nodeName set to itself")))
+            }
         }
         Operation::Update if a.subresource == "status" => match a.old {
-            Some(old) if !bound(old) => Err(a.forbid(format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself"))),
+            Some(old) if !bound(old) => Err(
+                a.forbid(format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself"))
+            ),
             _ => Ok(()),
         },
         Operation::Delete => match a.old {
-            Some(old) if !bound(old) => Err(a.forbid(format!("node {node:?} can only delete pods with spec.nodeName set to itself"))),
+            Some(old) if !bound(old) => {
+                Err(a.forbid(format!("node {node:?} can only delete pods with spec.nodeName set to itself")))
+            }
             _ => Ok(()),
         },
         Operation::Update => Err(a.forbid("unexpected operation \"UPDATE\"")),
@@ -67,11 +81,23 @@ fn labels(a: &Attrs, node: &str, new: &Value) -> Result<(), Status> {
     for (k, v) in new.at(f::metadata).at(f::labels).members() {
         let name = k.as_str();
         let Some((domain, _)) = name.split_once('/') else { continue };
-        let ours = domain == "kubernetes.io" || domain.ends_with(".kubernetes.io") || domain == "k8s.io" || domain.ends_with(".k8s.io");
+        let ours = domain == "kubernetes.io"
+            || domain.ends_with(".kubernetes.io")
+            || domain == "k8s.io"
+            || domain.ends_with(".k8s.io");
         let free = matches!(
             name,
-            "kubernetes.io/hostname" | "kubernetes.io/os" | "kubernetes.io/arch" | "node.kubernetes.io/instance-type" | "topology.kubernetes.io/region" | "topology.kubernetes.io/zone"
-                | "beta.kubernetes.io/os" | "beta.kubernetes.io/arch" | "beta.kubernetes.io/instance-type" | "failure-domain.beta.kubernetes.io/region" | "failure-domain.beta.kubernetes.io/zone"
+            "kubernetes.io/hostname"
+                | "kubernetes.io/os"
+                | "kubernetes.io/arch"
+                | "node.kubernetes.io/instance-type"
+                | "topology.kubernetes.io/region"
+                | "topology.kubernetes.io/zone"
+                | "beta.kubernetes.io/os"
+                | "beta.kubernetes.io/arch"
+                | "beta.kubernetes.io/instance-type"
+                | "failure-domain.beta.kubernetes.io/region"
+                | "failure-domain.beta.kubernetes.io/zone"
         ) || domain == "kubelet.kubernetes.io"
             || domain.ends_with(".kubelet.kubernetes.io")
             || (domain == "node.kubernetes.io" || domain.ends_with(".node.kubernetes.io"));
@@ -79,5 +105,9 @@ fn labels(a: &Attrs, node: &str, new: &Value) -> Result<(), Status> {
             wrong.push(name);
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(a.forbid(format!("node {node:?} is not allowed to modify labels: {}", wrong.join(", ")))) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(a.forbid(format!("node {node:?} is not allowed to modify labels: {}", wrong.join(", "))))
+    }
 }

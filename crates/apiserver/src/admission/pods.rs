@@ -11,7 +11,9 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Gives a pod its service account and the account's token.
 pub fn service_account(registry: &Registry, a: &Attrs, pod: &mut Value) -> Result<(), Status> {
-    if !registry.settings.service_account_admission || pod.at(f::metadata).at(f::annotations).get("kubernetes.io/config.mirror").is_some() {
+    if !registry.settings.service_account_admission
+        || pod.at(f::metadata).at(f::annotations).get("kubernetes.io/config.mirror").is_some()
+    {
         return Ok(());
     }
     let spec = pod.entry(f::spec);
@@ -20,9 +22,9 @@ pub fn service_account(registry: &Registry, a: &Attrs, pod: &mut Value) -> Resul
     }
     let name = spec.at(f::serviceAccountName).str().to_string();
     spec.set(f::serviceAccount, name.as_str());
-    let account = registry
-        .find("", "serviceaccounts", a.namespace, &name)
-        .ok_or_else(|| a.forbid(format!("error looking up service account {}/{name}: serviceaccount {name:?} not found", a.namespace)))?;
+    let account = registry.find("", "serviceaccounts", a.namespace, &name).ok_or_else(|| {
+        a.forbid(format!("error looking up service account {}/{name}: serviceaccount {name:?} not found", a.namespace))
+    })?;
     if spec.at(f::imagePullSecrets).is_zero() && !account.at(f::imagePullSecrets).is_zero() {
         spec.set(f::imagePullSecrets, account.at(f::imagePullSecrets).clone());
     }
@@ -37,7 +39,12 @@ pub fn service_account(registry: &Registry, a: &Attrs, pod: &mut Value) -> Resul
 }
 
 fn mount_token(registry: &Registry, spec: &mut Value) {
-    let mut volume = spec.at(f::volumes).items().iter().find(|v| v.at(f::name).str().starts_with("kube-api-access-")).map(|v| v.at(f::name).str().to_string());
+    let mut volume = spec
+        .at(f::volumes)
+        .items()
+        .iter()
+        .find(|v| v.at(f::name).str().starts_with("kube-api-access-"))
+        .map(|v| v.at(f::name).str().to_string());
     let mut needed = false;
     for list in [f::initContainers, f::containers] {
         for c in spec.get_mut(list).and_then(Value::as_list_mut).into_iter().flatten() {
@@ -48,15 +55,21 @@ fn mount_token(registry: &Registry, spec: &mut Value) {
                 needed = true;
                 format!("kube-api-access-{}", registry.suffix())
             });
-            let mount = object([("name", name.as_str().into()), ("readOnly", true.into()), ("mountPath", TOKEN_PATH.into())]);
+            let mount =
+                object([("name", name.as_str().into()), ("readOnly", true.into()), ("mountPath", TOKEN_PATH.into())]);
             c.entry(f::volumeMounts).make_list().push(mount);
         }
     }
     let (true, Some(name)) = (needed, volume) else { return };
     let item = |key: &str, path: &str| Value::List(vec![object([("key", key.into()), ("path", path.into())])]);
-    let token = object([("serviceAccountToken", object([("expirationSeconds", 3607.into()), ("path", "token".into())]))]);
-    let root = object([("configMap", object([("name", "kube-root-ca.crt".into()), ("items", item("ca.crt", "ca.crt"))]))]);
-    let field = object([("path", "namespace".into()), ("fieldRef", object([("apiVersion", "v1".into()), ("fieldPath", "metadata.namespace".into())]))]);
+    let token =
+        object([("serviceAccountToken", object([("expirationSeconds", 3607.into()), ("path", "token".into())]))]);
+    let root =
+        object([("configMap", object([("name", "kube-root-ca.crt".into()), ("items", item("ca.crt", "ca.crt"))]))]);
+    let field = object([
+        ("path", "namespace".into()),
+        ("fieldRef", object([("apiVersion", "v1".into()), ("fieldPath", "metadata.namespace".into())])),
+    ]);
     let namespace = object([("downwardAPI", object([("items", vec![field].into())]))]);
     let projected = object([("sources", vec![token, root, namespace].into()), ("defaultMode", 420.into())]);
     spec.entry(f::volumes).make_list().push(object([("name", name.into()), ("projected", projected)]));
@@ -68,7 +81,11 @@ pub fn priority(registry: &Registry, a: &Attrs, pod: &mut Value) -> Result<(), S
     let asked = spec.at(f::priority).as_int();
     let mut name = spec.at(f::priorityClassName).str().to_string();
     let (value, policy) = if name.is_empty() {
-        let default = registry.all("scheduling.k8s.io", "priorityclasses", "").into_iter().filter(|c| c.at(f::globalDefault).is_true()).min_by_key(|c| c.at(f::value).int());
+        let default = registry
+            .all("scheduling.k8s.io", "priorityclasses", "")
+            .into_iter()
+            .filter(|c| c.at(f::globalDefault).is_true())
+            .min_by_key(|c| c.at(f::value).int());
         match default {
             Some(c) => {
                 name = c.at(f::metadata).at(f::name).str().into();
@@ -77,7 +94,9 @@ pub fn priority(registry: &Registry, a: &Attrs, pod: &mut Value) -> Result<(), S
             None => (0, "PreemptLowerPriority".to_string()),
         }
     } else {
-        let c = registry.find("scheduling.k8s.io", "priorityclasses", "", &name).ok_or_else(|| a.forbid(format!("no PriorityClass with name {name} was found")))?;
+        let c = registry
+            .find("scheduling.k8s.io", "priorityclasses", "", &name)
+            .ok_or_else(|| a.forbid(format!("no PriorityClass with name {name} was found")))?;
         (c.at(f::value).int(), c.at(f::preemptionPolicy).str().to_string())
     };
     if let Some(n) = asked
@@ -107,14 +126,22 @@ pub fn tolerations(pod: &mut Value) {
             same && matches!(t.at(f::effect).str(), "NoExecute" | "")
         });
         if !tolerated {
-            list.push(object([("key", key.into()), ("operator", "Exists".into()), ("effect", "NoExecute".into()), ("tolerationSeconds", 300.into())]));
+            list.push(object([
+                ("key", key.into()),
+                ("operator", "Exists".into()),
+                ("effect", "NoExecute".into()),
+                ("tolerationSeconds", 300.into()),
+            ]));
         }
     }
 }
 
 fn ranges(registry: &Registry, namespace: &str, kind: &str) -> Vec<Value> {
     let all = registry.all("", "limitranges", namespace);
-    all.iter().flat_map(|l| l.at(f::spec).at(f::limits).items().to_vec()).filter(|l| l.at(f::type_).str() == kind).collect()
+    all.iter()
+        .flat_map(|l| l.at(f::spec).at(f::limits).items().to_vec())
+        .filter(|l| l.at(f::type_).str() == kind)
+        .collect()
 }
 
 /// Containers without requests and limits get those of the namespace's limit ranges.
@@ -169,17 +196,27 @@ fn bound(wrong: &mut Vec<String>, which: &str, k: &Key, edge: &Value, requests: 
     let verb = if which == "minimum" { "request" } else { "limit" };
     if which == "minimum" {
         match (request, limit) {
-            (None, None) => wrong.push(format!("minimum {name} usage per Container is {want}.  No request is specified")),
-            (Some(r), _) if r < want => wrong.push(format!("minimum {name} usage per Container is {want}, but {verb} is {r}")),
-            (_, Some(l)) if l < want => wrong.push(format!("minimum {name} usage per Container is {want}, but limit is {l}")),
+            (None, None) => {
+                wrong.push(format!("minimum {name} usage per Container is {want}.  No request is specified"))
+            }
+            (Some(r), _) if r < want => {
+                wrong.push(format!("minimum {name} usage per Container is {want}, but {verb} is {r}"))
+            }
+            (_, Some(l)) if l < want => {
+                wrong.push(format!("minimum {name} usage per Container is {want}, but limit is {l}"))
+            }
             _ => {}
         }
         return;
     }
     match (request, limit) {
         (_, None) => wrong.push(format!("maximum {name} usage per Container is {want}.  No limit is specified")),
-        (_, Some(l)) if l > want => wrong.push(format!("maximum {name} usage per Container is {want}, but {verb} is {l}")),
-        (Some(r), _) if r > want => wrong.push(format!("maximum {name} usage per Container is {want}, but request is {r}")),
+        (_, Some(l)) if l > want => {
+            wrong.push(format!("maximum {name} usage per Container is {want}, but {verb} is {l}"))
+        }
+        (Some(r), _) if r > want => {
+            wrong.push(format!("maximum {name} usage per Container is {want}, but request is {r}"))
+        }
         _ => {}
     }
 }

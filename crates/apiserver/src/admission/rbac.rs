@@ -16,17 +16,29 @@ pub fn check(registry: &Registry, a: &Attrs, new: &Value) -> Result<(), Status> 
         return Ok(());
     }
     let may = |verb: &str, resource: &str, name: &str| {
-        let asked = Attributes { verb, namespace: a.namespace, group: GROUP, resource, name, is_resource: true, ..Attributes::default() };
+        let asked = Attributes {
+            verb,
+            namespace: a.namespace,
+            group: GROUP,
+            resource,
+            name,
+            is_resource: true,
+            ..Attributes::default()
+        };
         registry.authorize(a.user, &asked).is_ok()
     };
     let (rules, exempt) = match a.resource.plural.as_str() {
         "roles" | "clusterroles" => {
-            let unchanged = a.old.is_some_and(|o| o.at(f::rules) == new.at(f::rules) && o.at(f::aggregationRule) == new.at(f::aggregationRule));
+            let unchanged = a.old.is_some_and(|o| {
+                o.at(f::rules) == new.at(f::rules) && o.at(f::aggregationRule) == new.at(f::aggregationRule)
+            });
             let rules: Vec<Rule> = new.at(f::rules).items().iter().map(Rule::from_value).collect();
             (rules, unchanged || may("escalate", &a.resource.plural, a.name))
         }
         _ => {
-            let unchanged = a.old.is_some_and(|o| o.at(f::roleRef) == new.at(f::roleRef) && o.at(f::subjects) == new.at(f::subjects));
+            let unchanged = a
+                .old
+                .is_some_and(|o| o.at(f::roleRef) == new.at(f::roleRef) && o.at(f::subjects) == new.at(f::subjects));
             let role = new.at(f::roleRef);
             let (kind, name) = (role.at(f::kind).str(), role.at(f::name).str());
             let resource = if kind == "ClusterRole" { "clusterroles" } else { "roles" };
@@ -34,7 +46,9 @@ pub fn check(registry: &Registry, a: &Attrs, new: &Value) -> Result<(), Status> 
                 (Vec::new(), true)
             } else {
                 let policy = registry.policy();
-                let rules = policy.role_rules(kind, a.namespace, name).ok_or_else(|| Status::not_found(GROUP, resource, name))?;
+                let rules = policy
+                    .role_rules(kind, a.namespace, name)
+                    .ok_or_else(|| Status::not_found(GROUP, resource, name))?;
                 (rules.to_vec(), false)
             }
         }
@@ -55,7 +69,12 @@ pub fn check(registry: &Registry, a: &Attrs, new: &Value) -> Result<(), Status> 
         return Ok(());
     }
     let groups: Vec<String> = a.user.groups.iter().map(|g| format!("{g:?}")).collect();
-    Err(a.forbid(format!("user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}", a.user.name, groups.join(" "), missing.join("\n"))))
+    Err(a.forbid(format!(
+        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+        a.user.name,
+        groups.join(" "),
+        missing.join("\n")
+    )))
 }
 
 /// The rules that `own` does not cover, taken apart and put together again by verb.
@@ -65,7 +84,13 @@ fn missing(own: &[Rule], rules: &[Rule]) -> Vec<String> {
     for r in rules {
         for verb in &r.verbs {
             for (group, resource) in r.groups.iter().flat_map(|g| r.resources.iter().map(move |x| (g, x))) {
-                let one = Rule { verbs: vec![verb.clone()], groups: vec![group.clone()], resources: vec![resource.clone()], names: r.names.clone(), paths: Vec::new() };
+                let one = Rule {
+                    verbs: vec![verb.clone()],
+                    groups: vec![group.clone()],
+                    resources: vec![resource.clone()],
+                    names: r.names.clone(),
+                    paths: Vec::new(),
+                };
                 if !covers(own, &one) {
                     lost.entry((group.clone(), resource.clone(), r.names.clone())).or_default().push(verb.clone());
                 }
@@ -105,10 +130,13 @@ mod tests {
         };
         let own = [rule(&["get", "list"], &["pods"])];
         assert!(missing(&own, &[rule(&["get"], &["pods"])]).is_empty());
-        assert_eq!(missing(&own, &[rule(&["get", "delete"], &["pods", "secrets"])]), [
-            r#"{APIGroups:[""], Resources:["pods"], Verbs:["delete"]}"#,
-            r#"{APIGroups:[""], Resources:["secrets"], Verbs:["get" "delete"]}"#,
-        ]);
+        assert_eq!(
+            missing(&own, &[rule(&["get", "delete"], &["pods", "secrets"])]),
+            [
+                r#"{APIGroups:[""], Resources:["pods"], Verbs:["delete"]}"#,
+                r#"{APIGroups:[""], Resources:["secrets"], Verbs:["get" "delete"]}"#,
+            ]
+        );
         assert_eq!(missing(&own, &[rule(&["*"], &["*"])]).len(), 1);
     }
 }

@@ -76,7 +76,9 @@ pub fn parse(method: &str, path: &str, query: &Query) -> Info {
     if info.name.is_empty() && info.verb == "get" {
         info.verb = "list".into();
     }
-    if info.verb == "list" && query.get("watch").is_some_and(|w| !matches!(w, "false" | "0" | "False" | "FALSE" | "f" | "F")) {
+    if info.verb == "list"
+        && query.get("watch").is_some_and(|w| !matches!(w, "false" | "0" | "False" | "FALSE" | "f" | "F"))
+    {
         info.verb = "watch".into();
     }
     if info.name.is_empty() && info.verb == "delete" {
@@ -94,7 +96,10 @@ mod tests {
         let show = |method: &str, target: &str| {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let i = parse(method, path, &Query::parse(query));
-            format!("{} {}/{} ns={} {}/{} {}", i.verb, i.group, i.version, i.namespace, i.resource, i.name, i.subresource)
+            format!(
+                "{} {}/{} ns={} {}/{} {}",
+                i.verb, i.group, i.version, i.namespace, i.resource, i.name, i.subresource
+            )
         };
         for (method, target, want) in [
             ("GET", "/api/v1/namespaces/d/pods/a/log", "get /v1 ns=d pods/a log"),

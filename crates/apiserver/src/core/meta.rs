@@ -123,7 +123,10 @@ fn labels_and_more(m: &Value, path: &Path, errs: &mut FieldErrors) {
         for e in &wrong {
             errs.invalid(&list, v, e);
         }
-        if wrong.is_empty() && !v.str().contains('/') && !matches!(v.str(), "orphan" | "foregroundDeletion" | "kubernetes") {
+        if wrong.is_empty()
+            && !v.str().contains('/')
+            && !matches!(v.str(), "orphan" | "foregroundDeletion" | "kubernetes")
+        {
             errs.invalid(&list.index(i), v, "name is neither a standard finalizer name nor is it fully qualified");
         }
     }
@@ -159,7 +162,13 @@ fn owners(list: &Value, path: &Path, errs: &mut FieldErrors) {
 /// then stand twice, and clients count them.
 pub fn checked_twice(r: &Resource) -> bool {
     const ONCE: &[&str] = &[
-        "events", "flowschemas", "limitranges", "mutatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations",
+        "events",
+        "flowschemas",
+        "limitranges",
+        "mutatingwebhookconfigurations",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+        "validatingwebhookconfigurations",
         "volumeattachments",
     ];
     r.group == "events.k8s.io" || !ONCE.contains(&r.plural.as_str())
@@ -173,18 +182,29 @@ pub fn validate_update(new: &Value, old: &Value, errs: &mut FieldErrors) {
     if n.at(f::generation).int() < o.at(f::generation).int() {
         errs.invalid(&path.child("generation"), n.at(f::generation), "must not be decremented");
     }
-    for (key, name) in [(f::name, "name"), (f::namespace, "namespace"), (f::uid, "uid"), (f::creationTimestamp, "creationTimestamp"), (f::deletionTimestamp, "deletionTimestamp"), (f::deletionGracePeriodSeconds, "deletionGracePeriodSeconds")] {
+    for (key, name) in [
+        (f::name, "name"),
+        (f::namespace, "namespace"),
+        (f::uid, "uid"),
+        (f::creationTimestamp, "creationTimestamp"),
+        (f::deletionTimestamp, "deletionTimestamp"),
+        (f::deletionGracePeriodSeconds, "deletionGracePeriodSeconds"),
+    ] {
         if n.at(key) != o.at(key) {
             errs.invalid(&path.child(name), n.at(key), "field is immutable");
         }
     }
     if o.has(f::deletionTimestamp) {
         let before = o.at(f::finalizers).items();
-        let mut added: Vec<&str> = n.at(f::finalizers).items().iter().filter(|v| !before.contains(v)).map(Value::str).collect();
+        let mut added: Vec<&str> =
+            n.at(f::finalizers).items().iter().filter(|v| !before.contains(v)).map(Value::str).collect();
         added.sort_unstable();
         if !added.is_empty() {
             let shown: Vec<String> = added.iter().map(|s| format!("{s:?}")).collect();
-            let detail = format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", shown.join(", "));
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                shown.join(", ")
+            );
             errs.forbidden(&path.child("finalizers"), detail);
         }
     }

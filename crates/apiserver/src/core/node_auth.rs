@@ -36,14 +36,20 @@ pub fn authorize(node: &str, a: &Attributes, graph: &dyn Graph) -> Result<(), St
             if !LOOK.contains(&a.verb) || !a.subresource.is_empty() {
                 return Err("can only read resources of this type".into());
             }
-            let found = graph.pods_of(node).iter().any(|p| p.at(f::metadata).at(f::namespace).str() == a.namespace && refers(p, a.resource, a.name));
+            let found = graph
+                .pods_of(node)
+                .iter()
+                .any(|p| p.at(f::metadata).at(f::namespace).str() == a.namespace && refers(p, a.resource, a.name));
             if found { Ok(()) } else { no_path() }
         }
         ("", "serviceaccounts") if a.subresource == "token" => {
             if a.verb != "create" {
                 return Err("can only create tokens for this resource".into());
             }
-            let found = graph.pods_of(node).iter().any(|p| p.at(f::metadata).at(f::namespace).str() == a.namespace && p.at(f::spec).at(f::serviceAccountName).str() == a.name);
+            let found = graph.pods_of(node).iter().any(|p| {
+                p.at(f::metadata).at(f::namespace).str() == a.namespace
+                    && p.at(f::spec).at(f::serviceAccountName).str() == a.name
+            });
             if found { Ok(()) } else { no_path() }
         }
         ("", "nodes") => {
@@ -53,28 +59,54 @@ pub fn authorize(node: &str, a: &Attributes, graph: &dyn Graph) -> Result<(), St
                 "status" => matches!(a.verb, "update" | "patch"),
                 _ => false,
             };
-            if verbs && (own || LOOK.contains(&a.verb)) { Ok(()) } else { Err(format!("node '{node}' cannot {} node '{}'", a.verb, a.name)) }
+            if verbs && (own || LOOK.contains(&a.verb)) {
+                Ok(())
+            } else {
+                Err(format!("node '{node}' cannot {} node '{}'", a.verb, a.name))
+            }
         }
         ("coordination.k8s.io", "leases") => {
             if a.namespace != "kube-node-lease" {
                 return Err(format!("can only access leases in the {:?} system namespace", "kube-node-lease"));
             }
             let verbs = matches!(a.verb, "get" | "create" | "update" | "patch" | "delete");
-            if verbs && (a.verb == "create" || a.name == node) { Ok(()) } else { Err("can only access node lease with the same name as the requesting node".into()) }
+            if verbs && (a.verb == "create" || a.name == node) {
+                Ok(())
+            } else {
+                Err("can only access node lease with the same name as the requesting node".into())
+            }
         }
         ("", "pods") => match (a.subresource, a.verb) {
-            ("", "get" | "list" | "watch" | "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
+            ("", "get" | "list" | "watch" | "create" | "delete")
+            | ("status", "update" | "patch")
+            | ("eviction", "create") => Ok(()),
             _ => Err(String::new()),
         },
         ("", "persistentvolumeclaims" | "persistentvolumes") if a.verb == "get" => Ok(()),
         ("", "services") if LOOK.contains(&a.verb) => Ok(()),
-        ("discovery.k8s.io", "endpointslices") | ("networking.k8s.io", "servicecidrs") if LOOK.contains(&a.verb) => Ok(()),
+        ("discovery.k8s.io", "endpointslices") | ("networking.k8s.io", "servicecidrs") if LOOK.contains(&a.verb) => {
+            Ok(())
+        }
         ("", "endpoints" | "namespaces") if a.verb == "get" => Ok(()),
         ("", "events") | ("events.k8s.io", "events") if matches!(a.verb, "create" | "update" | "patch") => Ok(()),
-        ("authentication.k8s.io", "tokenreviews") | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews") if a.verb == "create" => Ok(()),
-        ("certificates.k8s.io", "certificatesigningrequests") if matches!(a.verb, "create" | "get" | "list" | "watch") => Ok(()),
+        ("authentication.k8s.io", "tokenreviews")
+        | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews")
+            if a.verb == "create" =>
+        {
+            Ok(())
+        }
+        ("certificates.k8s.io", "certificatesigningrequests")
+            if matches!(a.verb, "create" | "get" | "list" | "watch") =>
+        {
+            Ok(())
+        }
         ("node.k8s.io", "runtimeclasses") | ("storage.k8s.io", "csidrivers") if LOOK.contains(&a.verb) => Ok(()),
-        ("storage.k8s.io", "csinodes") if matches!(a.verb, "get" | "create" | "update" | "patch" | "delete") && (a.name == node || a.verb == "create") => Ok(()),
+        ("storage.k8s.io", "csinodes")
+            if matches!(a.verb, "get" | "create" | "update" | "patch" | "delete")
+                && (a.name == node || a.verb == "create") =>
+        {
+            Ok(())
+        }
         ("storage.k8s.io", "volumeattachments") if a.verb == "get" => Ok(()),
         _ => Err(String::new()),
     }
@@ -91,10 +123,12 @@ fn refers(pod: &Value, resource: &str, name: &str) -> bool {
         return true;
     }
     let volume = spec.at(f::volumes).items().iter().any(|v| {
-        v.at(source).at(name_key).str() == name || v.at(f::projected).at(f::sources).items().iter().any(|s| s.at(source).at(f::name).str() == name)
+        v.at(source).at(name_key).str() == name
+            || v.at(f::projected).at(f::sources).items().iter().any(|s| s.at(source).at(f::name).str() == name)
     });
     volume
         || kinds::rules::pod::containers(spec).any(|(_, c)| {
-            c.at(f::envFrom).items().iter().any(|e| e.at(env_from).at(f::name).str() == name) || c.at(f::env).items().iter().any(|e| e.at(f::valueFrom).at(key_ref).at(f::name).str() == name)
+            c.at(f::envFrom).items().iter().any(|e| e.at(env_from).at(f::name).str() == name)
+                || c.at(f::env).items().iter().any(|e| e.at(f::valueFrom).at(key_ref).at(f::name).str() == name)
         })
 }

@@ -70,7 +70,13 @@ impl Rule {
     /// From its object.
     pub fn from_value(v: &Value) -> Rule {
         let texts = |key: api::Name| v.at(key).items().iter().map(|v| v.str().to_string()).collect();
-        Rule { verbs: texts(f::verbs), groups: texts(f::apiGroups), resources: texts(f::resources), names: texts(f::resourceNames), paths: texts(f::nonResourceURLs) }
+        Rule {
+            verbs: texts(f::verbs),
+            groups: texts(f::apiGroups),
+            resources: texts(f::resources),
+            names: texts(f::resourceNames),
+            paths: texts(f::nonResourceURLs),
+        }
     }
 
     /// Whether it allows something.
@@ -80,14 +86,19 @@ impl Rule {
             return false;
         }
         if !a.is_resource {
-            return self.paths.iter().any(|p| p == "*" || p == a.path || p.strip_suffix('*').is_some_and(|p| a.path.starts_with(p)));
+            return self
+                .paths
+                .iter()
+                .any(|p| p == "*" || p == a.path || p.strip_suffix('*').is_some_and(|p| a.path.starts_with(p)));
         }
         let resource = |x: &String| match (x.as_str(), a.subresource) {
             ("*", _) => true,
             (x, "") => x == a.resource,
             (x, sub) => x.split_once('/').is_some_and(|(r, s)| s == sub && (r == "*" || r == a.resource)),
         };
-        any(&self.groups, a.group) && self.resources.iter().any(resource) && (self.names.is_empty() || self.names.iter().any(|n| n == a.name))
+        any(&self.groups, a.group)
+            && self.resources.iter().any(resource)
+            && (self.names.is_empty() || self.names.iter().any(|n| n == a.name))
     }
 }
 
@@ -139,7 +150,11 @@ impl Policy {
     }
 
     fn rules_of(&self, b: &Binding) -> Result<&[Rule], String> {
-        let found = if b.role_kind == "ClusterRole" { self.cluster_roles.get(&b.role) } else { self.roles.get(&(b.namespace.clone(), b.role.clone())) };
+        let found = if b.role_kind == "ClusterRole" {
+            self.cluster_roles.get(&b.role)
+        } else {
+            self.roles.get(&(b.namespace.clone(), b.role.clone()))
+        };
         found.map(Vec::as_slice).ok_or_else(|| {
             let resource = if b.role_kind == "ClusterRole" { "clusterrole" } else { "role" };
             format!("{resource}.rbac.authorization.k8s.io {:?} not found", b.role)
@@ -170,12 +185,24 @@ impl Policy {
 
     /// The rules of a role, for those who want to bind it.
     pub fn role_rules(&self, kind: &str, namespace: &str, name: &str) -> Option<&[Rule]> {
-        if kind == "ClusterRole" { self.cluster_roles.get(name) } else { self.roles.get(&(namespace.to_string(), name.to_string())) }.map(Vec::as_slice)
+        if kind == "ClusterRole" {
+            self.cluster_roles.get(name)
+        } else {
+            self.roles.get(&(namespace.to_string(), name.to_string()))
+        }
+        .map(Vec::as_slice)
     }
 
-    fn bindings_of<'a>(&'a self, user: &'a User, namespace: &'a str) -> impl Iterator<Item = (&'a Binding, &'a Subject)> {
+    fn bindings_of<'a>(
+        &'a self,
+        user: &'a User,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Binding, &'a Subject)> {
         let local = if namespace.is_empty() { None } else { self.bindings.get(namespace) };
-        self.cluster_bindings.iter().chain(local.into_iter().flatten()).filter_map(move |b| b.subjects.iter().find(|s| s.is(user)).map(|s| (b, s)))
+        self.cluster_bindings
+            .iter()
+            .chain(local.into_iter().flatten())
+            .filter_map(move |b| b.subjects.iter().find(|s| s.is(user)).map(|s| (b, s)))
     }
 }
 
@@ -195,11 +222,21 @@ impl Binding {
             })
         });
         let role = v.at(f::roleRef);
-        Binding { name: meta(v, f::name), subjects: subjects.collect(), namespace, role_kind: role.at(f::kind).str().into(), role: role.at(f::name).str().into() }
+        Binding {
+            name: meta(v, f::name),
+            subjects: subjects.collect(),
+            namespace,
+            role_kind: role.at(f::kind).str().into(),
+            role: role.at(f::name).str().into(),
+        }
     }
 
     fn explain(&self, subject: &Subject) -> String {
-        let (kind, name) = if self.namespace.is_empty() { ("ClusterRoleBinding", self.name.clone()) } else { ("RoleBinding", format!("{}/{}", self.name, self.namespace)) };
+        let (kind, name) = if self.namespace.is_empty() {
+            ("ClusterRoleBinding", self.name.clone())
+        } else {
+            ("RoleBinding", format!("{}/{}", self.name, self.namespace))
+        };
         let who = match subject {
             Subject::User(u) => format!("User {u:?}"),
             Subject::Group(g) => format!("Group {g:?}"),
@@ -228,7 +265,12 @@ pub fn covers(owner: &[Rule], asked: &Rule) -> bool {
     let one = |a: &Attributes| owner.iter().any(|r| r.allows(a));
     for verb in &asked.verbs {
         for path in &asked.paths {
-            let ok = owner.iter().any(|r| (r.verbs.iter().any(|v| v == "*" || v == verb)) && r.paths.iter().any(|p| p == path || p == "*" || p.strip_suffix('*').is_some_and(|p| path.starts_with(p))));
+            let ok = owner.iter().any(|r| {
+                (r.verbs.iter().any(|v| v == "*" || v == verb))
+                    && r.paths
+                        .iter()
+                        .any(|p| p == path || p == "*" || p.strip_suffix('*').is_some_and(|p| path.starts_with(p)))
+            });
             if !ok {
                 return false;
             }
@@ -236,10 +278,20 @@ pub fn covers(owner: &[Rule], asked: &Rule) -> bool {
         for group in &asked.groups {
             for resource in &asked.resources {
                 let (r, sub) = resource.split_once('/').unwrap_or((resource, ""));
-                let names: Vec<&str> = if asked.names.is_empty() { vec![""] } else { asked.names.iter().map(String::as_str).collect() };
+                let names: Vec<&str> =
+                    if asked.names.is_empty() { vec![""] } else { asked.names.iter().map(String::as_str).collect() };
                 for name in names {
-                    let a = Attributes { verb, group, resource: r, subresource: sub, name, is_resource: true, ..Attributes::default() };
-                    let unnamed_ok = !asked.names.is_empty() || owner.iter().any(|o| o.names.is_empty() && o.allows(&a));
+                    let a = Attributes {
+                        verb,
+                        group,
+                        resource: r,
+                        subresource: sub,
+                        name,
+                        is_resource: true,
+                        ..Attributes::default()
+                    };
+                    let unnamed_ok =
+                        !asked.names.is_empty() || owner.iter().any(|o| o.names.is_empty() && o.allows(&a));
                     if !one(&a) || !unnamed_ok {
                         return false;
                     }
@@ -262,18 +314,38 @@ mod tests {
     #[test]
     fn rules_allow_what_they_say() {
         let p = Policy::new(
-            &values(&[r#"{"metadata":{"name":"r","namespace":"d"},"rules":[{"verbs":["get"],"apiGroups":[""],"resources":["pods","pods/log"],"resourceNames":["a"]}]}"#]),
-            &values(&[r#"{"metadata":{"name":"c"},"rules":[{"verbs":["*"],"apiGroups":["apps"],"resources":["*"]},{"verbs":["get"],"nonResourceURLs":["/healthz","/x/*"]}]}"#]),
-            &values(&[r#"{"metadata":{"name":"b","namespace":"d"},"roleRef":{"kind":"Role","name":"r"},"subjects":[{"kind":"ServiceAccount","name":"sa"}]}"#]),
-            &values(&[r#"{"metadata":{"name":"cb"},"roleRef":{"kind":"ClusterRole","name":"c"},"subjects":[{"kind":"Group","name":"dev"}]}"#]),
+            &values(&[
+                r#"{"metadata":{"name":"r","namespace":"d"},"rules":[{"verbs":["get"],"apiGroups":[""],"resources":["pods","pods/log"],"resourceNames":["a"]}]}"#,
+            ]),
+            &values(&[
+                r#"{"metadata":{"name":"c"},"rules":[{"verbs":["*"],"apiGroups":["apps"],"resources":["*"]},{"verbs":["get"],"nonResourceURLs":["/healthz","/x/*"]}]}"#,
+            ]),
+            &values(&[
+                r#"{"metadata":{"name":"b","namespace":"d"},"roleRef":{"kind":"Role","name":"r"},"subjects":[{"kind":"ServiceAccount","name":"sa"}]}"#,
+            ]),
+            &values(&[
+                r#"{"metadata":{"name":"cb"},"roleRef":{"kind":"ClusterRole","name":"c"},"subjects":[{"kind":"Group","name":"dev"}]}"#,
+            ]),
         );
         let dev = User { name: "x".into(), groups: vec!["dev".into()], ..User::default() };
         let sa = User { name: "system:serviceaccount:d:sa".into(), ..User::default() };
-        let a = |verb, group, resource, sub, ns, name| Attributes { verb, group, resource, subresource: sub, namespace: ns, name, path: "", is_resource: true };
+        let a = |verb, group, resource, sub, ns, name| Attributes {
+            verb,
+            group,
+            resource,
+            subresource: sub,
+            namespace: ns,
+            name,
+            path: "",
+            is_resource: true,
+        };
         let path = |p| Attributes { verb: "get", path: p, ..Attributes::default() };
         assert!(p.authorize(&dev, &a("delete", "apps", "deployments", "scale", "z", "")).is_ok());
         assert!(p.authorize(&dev, &a("get", "", "pods", "", "d", "a")).is_err());
-        assert_eq!(p.authorize(&sa, &a("get", "", "pods", "log", "d", "a")).as_deref(), Ok("RBAC: allowed by RoleBinding \"b/d\" of Role \"r\" to ServiceAccount \"sa/d\""));
+        assert_eq!(
+            p.authorize(&sa, &a("get", "", "pods", "log", "d", "a")).as_deref(),
+            Ok("RBAC: allowed by RoleBinding \"b/d\" of Role \"r\" to ServiceAccount \"sa/d\"")
+        );
         assert!(p.authorize(&sa, &a("get", "", "pods", "", "e", "a")).is_err());
         assert!(p.authorize(&sa, &a("get", "", "pods", "", "d", "b")).is_err());
         assert!(p.authorize(&dev, &path("/x/y")).is_ok() && p.authorize(&dev, &path("/y")).is_err());

@@ -6,7 +6,9 @@ use api::{Value, json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+};
 
 /// The key that signs tokens.
 pub struct Signer {
@@ -17,13 +19,15 @@ pub struct Signer {
 impl Signer {
     /// A new key, as PKCS #8.
     pub fn generate() -> Result<Vec<u8>, String> {
-        let doc = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).map_err(|_| "the system gave no random bytes".to_string())?;
+        let doc = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .map_err(|_| "the system gave no random bytes".to_string())?;
         Ok(doc.as_ref().to_vec())
     }
 
     /// From PKCS #8.
     pub fn from_pkcs8(der: &[u8]) -> Result<Signer, String> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new()).map_err(|e| format!("the service account key is no P-256 key in PKCS #8: {e}"))?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new())
+            .map_err(|e| format!("the service account key is no P-256 key in PKCS #8: {e}"))?;
         let digest = ring::digest::digest(&ring::digest::SHA256, pair.public_key().as_ref());
         Ok(Signer { id: B64.encode(digest.as_ref()), pair })
     }
@@ -32,7 +36,8 @@ impl Signer {
     pub fn sign(&self, claims: &Value) -> Result<String, String> {
         let head = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, self.id);
         let text = format!("{}.{}", B64.encode(head), B64.encode(json::to_string(claims)));
-        let signature = self.pair.sign(&SystemRandom::new(), text.as_bytes()).map_err(|_| "signing failed".to_string())?;
+        let signature =
+            self.pair.sign(&SystemRandom::new(), text.as_bytes()).map_err(|_| "signing failed".to_string())?;
         Ok(format!("{text}.{}", B64.encode(signature.as_ref())))
     }
 

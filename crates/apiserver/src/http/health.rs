@@ -5,14 +5,25 @@ use http::Response;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-const CHECKS: &[&str] = &["ping", "log", "etcd", "poststarthook/start-apiserver-admission-initializer", "poststarthook/rbac/bootstrap-roles", "informer-sync"];
+const CHECKS: &[&str] = &[
+    "ping",
+    "log",
+    "etcd",
+    "poststarthook/start-apiserver-admission-initializer",
+    "poststarthook/rbac/bootstrap-roles",
+    "informer-sync",
+];
 
 /// `/healthz`, `/livez`, `/readyz` and their single checks.
 pub fn answer(call: &Call) -> Response<Body> {
     let path = call.info.path.trim_matches('/');
     let (name, check) = path.split_once('/').unwrap_or((path, ""));
     if !check.is_empty() {
-        return if CHECKS.contains(&check) { respond::text(200, "ok") } else { respond::text(404, "404 page not found\n") };
+        return if CHECKS.contains(&check) {
+            respond::text(200, "ok")
+        } else {
+            respond::text(404, "404 page not found\n")
+        };
     }
     if !call.query.flag("verbose") {
         return respond::text(200, "ok");

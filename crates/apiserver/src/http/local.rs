@@ -33,7 +33,16 @@ impl Local {
 
     fn may(&self, verb: &str, r: &Resource, namespace: &str, fields: &selector::FieldSelector) -> Result<(), Status> {
         let name = fields.required("metadata.name").unwrap_or_default();
-        let a = Attributes { verb, namespace, group: &r.group, resource: &r.plural, subresource: "", name, path: "", is_resource: true };
+        let a = Attributes {
+            verb,
+            namespace,
+            group: &r.group,
+            resource: &r.plural,
+            subresource: "",
+            name,
+            path: "",
+            is_resource: true,
+        };
         self.server.registry.authorize(&self.user, &a).map(drop).map_err(|why| super::refused(&self.user, &a, &why))
     }
 
@@ -55,7 +64,11 @@ impl Local {
         o.resource_version = request.revision.map(|r| r.to_string()).unwrap_or_default();
         let page = self.server.registry.page(r, &namespace, &o).await?;
         let token = page.metadata().at(api::f::continue_).as_str().map(String::from);
-        Ok(ListPage { items: page.objects.iter().map(|o| encode::served(&o.bytes, r)).collect(), revision: page.revision, continue_token: token })
+        Ok(ListPage {
+            items: page.objects.iter().map(|o| encode::served(&o.bytes, r)).collect(),
+            revision: page.revision,
+            continue_token: token,
+        })
     }
 
     async fn watch_here(&self, request: WatchRequest) -> Result<WatchStream, Status> {

@@ -96,8 +96,21 @@ impl Server {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = info::parse(parts.method.as_str(), parts.uri.path(), &query);
-        let request_id = parts.headers.get("audit-id").and_then(|v| v.to_str().ok()).map_or_else(|| self.registry.uuid(), String::from);
-        let mut call = Call { info, query, method: parts.method.to_string(), headers: parts.headers, body, user: User::default(), upgrade, request_id };
+        let request_id = parts
+            .headers
+            .get("audit-id")
+            .and_then(|v| v.to_str().ok())
+            .map_or_else(|| self.registry.uuid(), String::from);
+        let mut call = Call {
+            info,
+            query,
+            method: parts.method.to_string(),
+            headers: parts.headers,
+            body,
+            user: User::default(),
+            upgrade,
+            request_id,
+        };
         let mut response = match self.admit(&mut call, peer) {
             Ok(()) => self.route(&mut call).await,
             Err(status) => respond::status(&status, &call),
@@ -120,7 +133,16 @@ impl Server {
             return if seen { Ok(()) } else { Err(Status::unauthorized()) };
         }
         let i = &call.info;
-        let a = Attributes { verb: &i.verb, namespace: &i.namespace, group: &i.group, resource: &i.resource, subresource: &i.subresource, name: &i.name, path: &i.path, is_resource: i.is_resource };
+        let a = Attributes {
+            verb: &i.verb,
+            namespace: &i.namespace,
+            group: &i.group,
+            resource: &i.resource,
+            subresource: &i.subresource,
+            name: &i.name,
+            path: &i.path,
+            is_resource: i.is_resource,
+        };
         self.registry.authorize(&call.user, &a).map(drop).map_err(|why| refused(&call.user, &a, &why))
     }
 
@@ -128,7 +150,11 @@ impl Server {
         if let Some(user) = peer {
             return Ok(with_authenticated(user.clone()));
         }
-        let token = call.header("authorization").and_then(|h| h.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim().to_string());
+        let token = call
+            .header("authorization")
+            .and_then(|h| h.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, t)| t.trim().to_string());
         let token = token.or_else(|| websocket_token(call));
         match token {
             Some(token) => {
@@ -148,9 +174,17 @@ impl Server {
 
     fn impersonate(&self, call: &mut Call) -> Result<(), Status> {
         let text = |name: &str| call.header(name).unwrap_or_default().to_string();
-        let all = |name: &str| call.headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(String::from).collect::<Vec<_>>();
+        let all = |name: &str| {
+            call.headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(String::from).collect::<Vec<_>>()
+        };
         let (name, uid, groups) = (text("impersonate-user"), text("impersonate-uid"), all("impersonate-group"));
-        let extra: Vec<(String, Vec<String>)> = call.headers.keys().filter_map(|k| k.as_str().strip_prefix("impersonate-extra-").map(|e| (crate::core::query::decode(e), all(k.as_str())))).collect();
+        let extra: Vec<(String, Vec<String>)> = call
+            .headers
+            .keys()
+            .filter_map(|k| {
+                k.as_str().strip_prefix("impersonate-extra-").map(|e| (crate::core::query::decode(e), all(k.as_str())))
+            })
+            .collect();
         if name.is_empty() {
             if !uid.is_empty() || !groups.is_empty() || !extra.is_empty() {
                 return Err(Status::unclassified("requested impersonation without impersonating a user").tap_internal());
@@ -158,10 +192,22 @@ impl Server {
             return Ok(());
         }
         let allowed = |group: &str, resource: &str, sub: &str, namespace: &str, target: &str| {
-            let a = Attributes { verb: "impersonate", group, resource, subresource: sub, namespace, name: target, path: "", is_resource: true };
+            let a = Attributes {
+                verb: "impersonate",
+                group,
+                resource,
+                subresource: sub,
+                namespace,
+                name: target,
+                path: "",
+                is_resource: true,
+            };
             self.registry.authorize(&call.user, &a).map(drop).map_err(|why| refused(&call.user, &a, &why))
         };
-        let account = name.strip_prefix("system:serviceaccount:").and_then(|s| s.split_once(':')).map(|(ns, n)| (ns.to_string(), n.to_string()));
+        let account = name
+            .strip_prefix("system:serviceaccount:")
+            .and_then(|s| s.split_once(':'))
+            .map(|(ns, n)| (ns.to_string(), n.to_string()));
         match &account {
             Some((ns, n)) => allowed("", "serviceaccounts", "", ns, n)?,
             None => allowed("", "users", "", "", &name)?,
@@ -179,10 +225,16 @@ impl Server {
         }
         let mut user = User { name, uid, groups, extra };
         match account {
-            Some((ns, _)) if user.groups.is_empty() => user.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{ns}")],
+            Some((ns, _)) if user.groups.is_empty() => {
+                user.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{ns}")]
+            }
             _ => {}
         }
-        call.user = if user.name == "system:anonymous" { User { groups: vec!["system:unauthenticated".into()], ..user } } else { with_authenticated(user) };
+        call.user = if user.name == "system:anonymous" {
+            User { groups: vec!["system:unauthenticated".into()], ..user }
+        } else {
+            with_authenticated(user)
+        };
         Ok(())
     }
 
@@ -195,7 +247,9 @@ impl Server {
             p if ["/healthz/", "/livez/", "/readyz/"].iter().any(|h| p.starts_with(h)) => health::answer(call),
             "/version" | "/version/" => health::version(self, call),
             "/metrics" => health::metrics(self),
-            "/openid/v1/jwks" => respond::raw(200, "application/jwk-set+json", format!("{{\"keys\":[{}]}}", self.registry.signer.jwk())),
+            "/openid/v1/jwks" => {
+                respond::raw(200, "application/jwk-set+json", format!("{{\"keys\":[{}]}}", self.registry.signer.jwk()))
+            }
             "/.well-known/openid-configuration" => health::openid(self),
             p if p.starts_with("/openapi/") => openapi::answer(self, call),
             _ => discovery::answer(self, call),
@@ -236,13 +290,25 @@ fn websocket_token(call: &Call) -> Option<String> {
 fn refused(user: &User, a: &Attributes, why: &str) -> Status {
     let suffix = if why.is_empty() { String::new() } else { format!(": {why}") };
     if !a.is_resource {
-        let mut s = Status::failure(403, "Forbidden", format!("forbidden: User {:?} cannot {} path {:?}{suffix}", user.name, a.verb, a.path));
+        let mut s = Status::failure(
+            403,
+            "Forbidden",
+            format!("forbidden: User {:?} cannot {} path {:?}{suffix}", user.name, a.verb, a.path),
+        );
         s.details = true;
         return s;
     }
-    let resource = if a.subresource.is_empty() { a.resource.to_string() } else { format!("{}/{}", a.resource, a.subresource) };
-    let place = if a.namespace.is_empty() { "at the cluster scope".to_string() } else { format!("in the namespace {:?}", a.namespace) };
-    let sentence = format!("User {:?} cannot {} resource {resource:?} in API group {:?} {place}{suffix}", user.name, a.verb, a.group);
+    let resource =
+        if a.subresource.is_empty() { a.resource.to_string() } else { format!("{}/{}", a.resource, a.subresource) };
+    let place = if a.namespace.is_empty() {
+        "at the cluster scope".to_string()
+    } else {
+        format!("in the namespace {:?}", a.namespace)
+    };
+    let sentence = format!(
+        "User {:?} cannot {} resource {resource:?} in API group {:?} {place}{suffix}",
+        user.name, a.verb, a.group
+    );
     Status::forbidden(a.group, a.resource, a.name, &sentence)
 }
 

@@ -89,15 +89,29 @@ fn v3(group: &str, version: &str) -> Value {
             paths.insert(path, item);
         }
     }
-    wanted.extend(["DeleteOptions", "Status"].iter().filter_map(|n| Type::named(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{n}"))));
+    wanted.extend(
+        ["DeleteOptions", "Status"]
+            .iter()
+            .filter_map(|n| Type::named(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{n}"))),
+    );
     let schemas = schemas(wanted, "#/components/schemas/");
     let paths: api::Map = paths.into_iter().map(|(k, v)| (k.as_str().into(), v)).collect();
-    object([("openapi", "3.0.0".into()), ("info", info()), ("paths", Value::Map(paths)), ("components", object([("schemas", schemas)]))])
+    object([
+        ("openapi", "3.0.0".into()),
+        ("info", info()),
+        ("paths", Value::Map(paths)),
+        ("components", object([("schemas", schemas)])),
+    ])
 }
 
 fn v2() -> Value {
     let all = resources().iter().flat_map(|r| std::iter::once(r.ty).chain(list_type(r))).collect();
-    object([("swagger", "2.0".into()), ("info", info()), ("paths", Value::object()), ("definitions", schemas(all, "#/definitions/"))])
+    object([
+        ("swagger", "2.0".into()),
+        ("info", info()),
+        ("paths", Value::object()),
+        ("definitions", schemas(all, "#/definitions/")),
+    ])
 }
 
 fn list_type(r: &Resource) -> Option<&'static Type> {
@@ -112,10 +126,17 @@ fn schemas(mut wanted: Vec<&'static Type>, prefix: &str) -> Value {
         }
         out.insert(ty.name, Value::Null);
         let mut properties = api::Map::new();
-        let gvks: Vec<Value> = Type::kinds().iter().filter(|k| std::ptr::eq(Type::of(k.3), ty)).map(|k| object([("group", k.0.into()), ("kind", k.2.into()), ("version", k.1.into())])).collect();
+        let gvks: Vec<Value> = Type::kinds()
+            .iter()
+            .filter(|k| std::ptr::eq(Type::of(k.3), ty))
+            .map(|k| object([("group", k.0.into()), ("kind", k.2.into()), ("version", k.1.into())]))
+            .collect();
         if !gvks.is_empty() {
             for key in ["apiVersion", "kind"] {
-                properties.set(key, object([("type", "string".into()), ("description", format!("{key} of the object.").into())]));
+                properties.set(
+                    key,
+                    object([("type", "string".into()), ("description", format!("{key} of the object.").into())]),
+                );
             }
         }
         for field in ty.fields {
@@ -232,12 +253,26 @@ fn schema(ty: Ty, prefix: &str, wanted: &mut Vec<&'static Type>) -> Value {
 
 fn resource_paths(r: &Resource) -> Vec<(String, Value)> {
     let base = format!("/{}", gv_path(r));
-    let place = if r.namespaced { format!("{base}/namespaces/{{namespace}}/{}", r.plural) } else { format!("{base}/{}", r.plural) };
-    let kind = object([("group", r.group.as_str().into()), ("kind", r.kind.as_str().into()), ("version", r.version.as_str().into())]);
+    let place = if r.namespaced {
+        format!("{base}/namespaces/{{namespace}}/{}", r.plural)
+    } else {
+        format!("{base}/{}", r.plural)
+    };
+    let kind = object([
+        ("group", r.group.as_str().into()),
+        ("kind", r.kind.as_str().into()),
+        ("version", r.version.as_str().into()),
+    ]);
     let reference = object([("$ref", format!("#/components/schemas/{}", r.ty.name).into())]);
     let content = object([("application/json", object([("schema", reference)]))]);
     let operation = |action: &str| {
-        let query = |name: &str| object([("in", "query".into()), ("name", name.into()), ("schema", object([("type", "string".into()), ("uniqueItems", true.into())]))]);
+        let query = |name: &str| {
+            object([
+                ("in", "query".into()),
+                ("name", name.into()),
+                ("schema", object([("type", "string".into()), ("uniqueItems", true.into())])),
+            ])
+        };
         let mut parameters = Vec::new();
         if matches!(action, "post" | "put" | "patch") {
             parameters.extend(["dryRun", "fieldManager", "fieldValidation"].map(query));
@@ -246,15 +281,40 @@ fn resource_paths(r: &Resource) -> Vec<(String, Value)> {
             parameters.push(query("force"));
         }
         let ok = object([("200", object([("description", "OK".into()), ("content", content.clone())]))]);
-        object([("responses", ok), ("parameters", parameters.into()), ("x-kubernetes-action", action.into()), ("x-kubernetes-group-version-kind", kind.clone())])
+        object([
+            ("responses", ok),
+            ("parameters", parameters.into()),
+            ("x-kubernetes-action", action.into()),
+            ("x-kubernetes-group-version-kind", kind.clone()),
+        ])
     };
     let item = |pairs: &[(&str, &str, &str)]| {
-        let entries = pairs.iter().filter(|(_, verb, _)| r.has_verb(verb)).map(|(method, _, action)| ((*method).into(), operation(if *action == "patch" || *action == "post" || *action == "put" { method } else { action })));
+        let entries = pairs.iter().filter(|(_, verb, _)| r.has_verb(verb)).map(|(method, _, action)| {
+            (
+                (*method).into(),
+                operation(if *action == "patch" || *action == "post" || *action == "put" { method } else { action }),
+            )
+        });
         Value::Map(entries.collect())
     };
-    let mut out = vec![(place.clone(), item(&[("get", "list", "list"), ("post", "create", "post"), ("delete", "deletecollection", "deletecollection")]))];
+    let mut out = vec![(
+        place.clone(),
+        item(&[
+            ("get", "list", "list"),
+            ("post", "create", "post"),
+            ("delete", "deletecollection", "deletecollection"),
+        ]),
+    )];
     if r.has_verb("get") {
-        out.push((format!("{place}/{{name}}"), item(&[("get", "get", "get"), ("put", "update", "put"), ("patch", "patch", "patch"), ("delete", "delete", "delete")])));
+        out.push((
+            format!("{place}/{{name}}"),
+            item(&[
+                ("get", "get", "get"),
+                ("put", "update", "put"),
+                ("patch", "patch", "patch"),
+                ("delete", "delete", "delete"),
+            ]),
+        ));
     }
     out
 }

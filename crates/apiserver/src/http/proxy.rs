@@ -17,7 +17,10 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a subresource is answered elsewhere.
 pub fn is_proxied(resource: &str, sub: &str) -> bool {
-    matches!((resource, sub), ("pods", "log" | "exec" | "attach" | "portforward" | "proxy") | ("nodes" | "services", "proxy"))
+    matches!(
+        (resource, sub),
+        ("pods", "log" | "exec" | "attach" | "portforward" | "proxy") | ("nodes" | "services", "proxy")
+    )
 }
 
 /// Where a request goes on to.
@@ -44,21 +47,32 @@ pub async fn answer(server: &Arc<Server>, call: &mut Call) -> Response<Body> {
 
 fn target(server: &Arc<Server>, call: &Call) -> Result<Target, Status> {
     let i = &call.info;
-    let find = |plural: &str, ns: &str, name: &str| server.registry.find("", plural, ns, name).ok_or_else(|| Status::not_found("", plural, name));
+    let find = |plural: &str, ns: &str, name: &str| {
+        server.registry.find("", plural, ns, name).ok_or_else(|| Status::not_found("", plural, name))
+    };
     match (i.resource.as_str(), i.subresource.as_str()) {
         ("nodes", _) => kubelet(&find("nodes", "", &i.name)?, format!("/{}", i.rest), call),
         ("services", _) => {
             let (name, port) = split_port(&i.name);
             let service = find("services", &i.namespace, &name)?;
             let ports = service.at(f::spec).at(f::ports).items();
-            let chosen = ports.iter().find(|p| port.is_empty() || p.at(f::name).str() == port || p.at(f::port).int().to_string() == port);
+            let chosen = ports
+                .iter()
+                .find(|p| port.is_empty() || p.at(f::name).str() == port || p.at(f::port).int().to_string() == port);
             let port = chosen.map_or(0, |p| p.at(f::port).int());
             direct(service.at(f::spec).at(f::clusterIP).str(), port, call)
         }
         ("pods", "proxy") => {
             let (name, port) = split_port(&i.name);
             let pod = find("pods", &i.namespace, &name)?;
-            let first = pod.at(f::spec).at(f::containers).items().iter().flat_map(|c| c.at(f::ports).items()).map(|p| p.at(f::containerPort).int()).next();
+            let first = pod
+                .at(f::spec)
+                .at(f::containers)
+                .items()
+                .iter()
+                .flat_map(|c| c.at(f::ports).items())
+                .map(|p| p.at(f::containerPort).int())
+                .next();
             let port = port.parse().ok().or(first).unwrap_or(80);
             direct(pod.at(f::status).at(f::podIP).str(), port, call)
         }
@@ -96,7 +110,11 @@ fn container(pod: &Value, call: &Call) -> Result<String, Status> {
     let all: Vec<&str> = kinds::rules::pod::containers(spec).map(|(_, c)| c.at(f::name).str()).collect();
     let pod_name = pod.at(f::metadata).at(f::name).str();
     if !name.is_empty() {
-        return if all.contains(&name) { Ok(name.into()) } else { Err(Status::bad_request(format!("container {name} is not valid for pod {pod_name}"))) };
+        return if all.contains(&name) {
+            Ok(name.into())
+        } else {
+            Err(Status::bad_request(format!("container {name} is not valid for pod {pod_name}")))
+        };
     }
     let preferred = pod.at(f::metadata).at(f::annotations).at("kubectl.kubernetes.io/default-container").str();
     if all.contains(&preferred) {
@@ -107,7 +125,8 @@ fn container(pod: &Value, call: &Call) -> Result<String, Status> {
     match main[..] {
         [only] => Ok(only.into()),
         _ => {
-            let mut text = format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", main.join(" "));
+            let mut text =
+                format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", main.join(" "));
             if !inits.is_empty() {
                 text.push_str(&format!(" or one of the init containers: [{}]", inits.join(" ")));
             }
@@ -119,11 +138,19 @@ fn container(pod: &Value, call: &Call) -> Result<String, Status> {
 /// The query in the kubelet's names.
 fn with_query(path: String, sub: &str, call: &Call) -> String {
     let renamed: &[(&str, &str)] = match sub {
-        "exec" | "attach" => &[("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"), ("command", "command")],
+        "exec" | "attach" => {
+            &[("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"), ("command", "command")]
+        }
         "portforward" => &[("ports", "port"), ("port", "port")],
         _ => &[
-            ("follow", "follow"), ("previous", "previous"), ("sinceSeconds", "sinceSeconds"), ("sinceTime", "sinceTime"), ("timestamps", "timestamps"), ("tailLines", "tailLines"),
-            ("limitBytes", "limitBytes"), ("stream", "stream"),
+            ("follow", "follow"),
+            ("previous", "previous"),
+            ("sinceSeconds", "sinceSeconds"),
+            ("sinceTime", "sinceTime"),
+            ("timestamps", "timestamps"),
+            ("tailLines", "tailLines"),
+            ("limitBytes", "limitBytes"),
+            ("stream", "stream"),
         ],
     };
     let mut query: Vec<(&str, String)> = Vec::new();
@@ -142,8 +169,12 @@ fn with_query(path: String, sub: &str, call: &Call) -> String {
 
 fn kubelet(node: &Value, path: String, _: &Call) -> Result<Target, Status> {
     let status = node.at(f::status);
-    let address = ["InternalIP", "Hostname", "ExternalIP"].iter().find_map(|t| status.at(f::addresses).items().iter().find(|a| a.at(f::type_).str() == *t));
-    let Some(address) = address else { return Err(Status::internal(format!("node {} has no address", node.at(f::metadata).at(f::name).str()))) };
+    let address = ["InternalIP", "Hostname", "ExternalIP"]
+        .iter()
+        .find_map(|t| status.at(f::addresses).items().iter().find(|a| a.at(f::type_).str() == *t));
+    let Some(address) = address else {
+        return Err(Status::internal(format!("node {} has no address", node.at(f::metadata).at(f::name).str())));
+    };
     let port = status.at(f::daemonEndpoints).at(f::kubeletEndpoint).at("Port").int();
     let port = u16::try_from(port).ok().filter(|p| *p > 0).unwrap_or(10250);
     let host = address.at(f::address).str().to_string();
@@ -152,17 +183,23 @@ fn kubelet(node: &Value, path: String, _: &Call) -> Result<Target, Status> {
 
 fn direct(host: &str, port: i64, call: &Call) -> Result<Target, Status> {
     let port = u16::try_from(port).ok().filter(|p| *p > 0);
-    let (false, Some(port)) = (host.is_empty() || host == "None", port) else { return Err(Status::failure(503, "ServiceUnavailable", "no endpoints available")) };
+    let (false, Some(port)) = (host.is_empty() || host == "None", port) else {
+        return Err(Status::failure(503, "ServiceUnavailable", "no endpoints available"));
+    };
     Ok(Target { host: host.into(), port, tls_name: None, path: format!("/{}", call.info.rest) })
 }
 
 async fn forward(server: &Arc<Server>, call: &mut Call, t: &Target) -> Result<Response<Body>, String> {
-    let tcp = platform::time::timeout(CONNECT_PATIENCE, TcpStream::connect((t.host.as_str(), t.port))).await.map_err(|_| format!("dial tcp {}:{}: i/o timeout", t.host, t.port))?;
+    let tcp = platform::time::timeout(CONNECT_PATIENCE, TcpStream::connect((t.host.as_str(), t.port)))
+        .await
+        .map_err(|_| format!("dial tcp {}:{}: i/o timeout", t.host, t.port))?;
     let tcp = tcp.map_err(|e| format!("dial tcp {}:{}: {e}", t.host, t.port))?;
     let _ = tcp.set_nodelay(true);
-    let mut builder = Request::builder().method(call.method.as_str()).uri(&t.path).header("host", format!("{}:{}", t.host, t.port));
+    let mut builder =
+        Request::builder().method(call.method.as_str()).uri(&t.path).header("host", format!("{}:{}", t.host, t.port));
     for (k, v) in &call.headers {
-        let hop = matches!(k.as_str(), "host" | "authorization" | "content-length" | "transfer-encoding") || k.as_str().starts_with("impersonate-");
+        let hop = matches!(k.as_str(), "host" | "authorization" | "content-length" | "transfer-encoding")
+            || k.as_str().starts_with("impersonate-");
         if !hop {
             builder = builder.header(k, v);
         }
@@ -171,7 +208,10 @@ async fn forward(server: &Arc<Server>, call: &mut Call, t: &Target) -> Result<Re
     let mut response = match (&t.tls_name, &server.config.kubelet) {
         (Some(name), Some(config)) => {
             let name = rustls_pki_types::ServerName::try_from(name.clone()).map_err(|e| e.to_string())?;
-            let tls = tokio_rustls::TlsConnector::from(config.clone()).connect(name, tcp).await.map_err(|e| format!("tls to {}:{}: {e}", t.host, t.port))?;
+            let tls = tokio_rustls::TlsConnector::from(config.clone())
+                .connect(name, tcp)
+                .await
+                .map_err(|e| format!("tls to {}:{}: {e}", t.host, t.port))?;
             exchange(server, tls, request).await?
         }
         (Some(_), None) => return Err("this server has no credentials for kubelets".into()),
@@ -196,11 +236,16 @@ async fn forward(server: &Arc<Server>, call: &mut Call, t: &Target) -> Result<Re
     Ok(Response::from_parts(parts, Body::Stream(Box::pin(stream))))
 }
 
-async fn exchange<S>(server: &Arc<Server>, io: S, request: Request<Full<Bytes>>) -> Result<Response<hyper::body::Incoming>, String>
+async fn exchange<S>(
+    server: &Arc<Server>,
+    io: S,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<hyper::body::Incoming>, String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(|e| e.to_string())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(|e| e.to_string())?;
     server.registry.env.spawn("backend connection", async move {
         let _ = connection.with_upgrades().await; // its end is seen by whoever reads the answer
     });

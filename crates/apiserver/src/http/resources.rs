@@ -68,11 +68,13 @@ fn unknown(call: &Call) -> Response<Body> {
 fn allowed(r: &Resource, call: &Call) -> Result<(), Status> {
     let i = &call.info;
     let refuse = || {
-        let mut s = Status::failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+        let mut s =
+            Status::failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
         s.details = true;
         Err(s)
     };
-    let verbs = if i.subresource.is_empty() { &r.verbs } else { r.subresource(&i.subresource).map_or(&r.verbs, |s| &s.verbs) };
+    let verbs =
+        if i.subresource.is_empty() { &r.verbs } else { r.subresource(&i.subresource).map_or(&r.verbs, |s| &s.verbs) };
     let verb = i.verb.as_str();
     if matches!(call.method.as_str(), "HEAD" | "OPTIONS") || !verbs.iter().any(|v| v == verb) {
         return refuse();
@@ -84,7 +86,10 @@ fn allowed(r: &Resource, call: &Call) -> Result<(), Status> {
         "update" | "patch" | "get" | "delete" => item,
         _ => true,
     };
-    let placed = !r.namespaced || !i.namespace.is_empty() || matches!(verb, "list" | "watch" | "deletecollection") || !r.has_verb("get");
+    let placed = !r.namespaced
+        || !i.namespace.is_empty()
+        || matches!(verb, "list" | "watch" | "deletecollection")
+        || !r.has_verb("get");
     if fits && placed { Ok(()) } else { refuse() }
 }
 
@@ -141,10 +146,17 @@ async fn dispatch(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'stat
     Ok(Answer::Outcome(done))
 }
 
-async fn patch(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'static Resource, part: Part) -> Result<Outcome, Status> {
+async fn patch(
+    server: &Arc<Server>,
+    call: &Call,
+    cx: &mut Context,
+    r: &'static Resource,
+    part: Part,
+) -> Result<Outcome, Status> {
     let i = &call.info;
-    let kind = PatchKind::of(call.header("content-type").unwrap_or_default()).ok_or_else(|| {
-        Status { details: true, ..Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type") }
+    let kind = PatchKind::of(call.header("content-type").unwrap_or_default()).ok_or_else(|| Status {
+        details: true,
+        ..Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type")
     })?;
     let force = call.query.get("force").is_some_and(|v| !matches!(v, "false" | "0"));
     let mut errs = FieldErrors::new();
@@ -196,13 +208,20 @@ fn check_options(call: &Call) -> Result<(), Status> {
 
 /// The object in a body.
 fn object(call: &Call, cx: &mut Context, ty: &'static Type, api_version: &str, kind: &str) -> Result<Value, Status> {
-    let media = negotiate::content_type(call.header("content-type")).map_err(|e| Status::failure(415, "UnsupportedMediaType", e))?;
+    let media = negotiate::content_type(call.header("content-type"))
+        .map_err(|e| Status::failure(415, "UnsupportedMediaType", e))?;
     if call.body.len() > BODY_MAX {
-        return Err(Status::failure(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {BODY_MAX}")));
+        return Err(Status::failure(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {BODY_MAX}"),
+        ));
     }
     let decoded = encode::decode_body(&call.body, media, (api_version, kind), ty)?;
     let version = api_version.rsplit('/').next().unwrap_or(api_version).to_string();
-    complain(cx, &decoded.strict, |e| Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {e}")))?;
+    complain(cx, &decoded.strict, |e| {
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {e}"))
+    })?;
     Ok(decoded.object)
 }
 
@@ -224,14 +243,18 @@ fn delete_options(call: &Call) -> Result<DeleteOptions, Status> {
         }
         return DeleteOptions::from_value(&v);
     }
-    let media = negotiate::content_type(call.header("content-type")).map_err(|e| Status::failure(415, "UnsupportedMediaType", e))?;
-    let ty = Type::named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions has no type"))?;
+    let media = negotiate::content_type(call.header("content-type"))
+        .map_err(|e| Status::failure(415, "UnsupportedMediaType", e))?;
+    let ty = Type::named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+        .ok_or_else(|| Status::internal("DeleteOptions has no type"))?;
     if media != Media::Protobuf
         && let Ok(v) = encode::parse_body(&call.body, media, &mut Vec::new())
     {
         let (gv, kind) = (v.at(f::apiVersion).str(), v.at(f::kind).str());
         if !kind.is_empty() && kind != "DeleteOptions" {
-            return Err(Status::bad_request(format!("no kind {kind:?} is registered for version {gv:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"")));
+            return Err(Status::bad_request(format!(
+                "no kind {kind:?} is registered for version {gv:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+            )));
         }
     }
     let v = if media == Media::Protobuf {
@@ -245,7 +268,12 @@ fn delete_options(call: &Call) -> Result<DeleteOptions, Status> {
     DeleteOptions::from_value(&v)
 }
 
-async fn subresource(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'static Resource) -> Result<Outcome, Status> {
+async fn subresource(
+    server: &Arc<Server>,
+    call: &Call,
+    cx: &mut Context,
+    r: &'static Resource,
+) -> Result<Outcome, Status> {
     let registry = &server.registry;
     let i = &call.info;
     let (namespace, name) = (i.namespace.as_str(), i.name.as_str());
@@ -256,7 +284,9 @@ async fn subresource(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'s
         let ty = Type::of_kind(group, version, kind).ok_or_else(|| Status::internal(format!("{kind} has no type")))?;
         object(call, cx, ty, &gv, kind)
     };
-    let load = || registry.load(r, namespace, name).map(|(v, _)| v).ok_or_else(|| Status::not_found(&r.group, &r.plural, name));
+    let load = || {
+        registry.load(r, namespace, name).map(|(v, _)| v).ok_or_else(|| Status::not_found(&r.group, &r.plural, name))
+    };
     match (i.subresource.as_str(), i.verb.as_str()) {
         ("scale", "get") => {
             registry.catch_up().await;
@@ -289,14 +319,18 @@ async fn subresource(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'s
             let v = sent(cx)?;
             registry.finalize(cx, name, &v).await
         }
-        (_, "get") => Ok(Outcome::Object(r, registry.get(r, if r.namespaced { namespace } else { "" }, name, "").await?, 200)),
+        (_, "get") => {
+            Ok(Outcome::Object(r, registry.get(r, if r.namespaced { namespace } else { "" }, name, "").await?, 200))
+        }
         ("approval", "update") => {
             let v = sent(cx)?;
             registry.replace_member(cx, r, "", name, "approval", &[f::status, f::conditions], &v).await
         }
         ("ephemeralcontainers", "update") => {
             let v = sent(cx)?;
-            registry.replace_member(cx, r, namespace, name, "ephemeralcontainers", &[f::spec, f::ephemeralContainers], &v).await
+            registry
+                .replace_member(cx, r, namespace, name, "ephemeralcontainers", &[f::spec, f::ephemeralContainers], &v)
+                .await
         }
         ("resize", "update") => {
             let v = sent(cx)?;
@@ -321,7 +355,9 @@ fn patch_made(call: &Call, v: &mut Value) -> Result<(), Status> {
     let kind = PatchKind::of(call.header("content-type").unwrap_or_default());
     let patch = api::yaml_or_json(&call.body).map_err(Status::bad_request)?;
     match kind {
-        Some(PatchKind::Json) => api::patch::json_patch(v, &patch).map_err(|_| Status::failure(422, "Invalid", "the server rejected our request due to an error in our request")),
+        Some(PatchKind::Json) => api::patch::json_patch(v, &patch).map_err(|_| {
+            Status::failure(422, "Invalid", "the server rejected our request due to an error in our request")
+        }),
         Some(PatchKind::Strategic) => {
             let (gv, k) = (v.at(f::apiVersion).str().to_string(), v.at(f::kind).str().to_string());
             let (group, version) = gv.split_once('/').unwrap_or(("", &gv));
@@ -334,7 +370,11 @@ fn patch_made(call: &Call, v: &mut Value) -> Result<(), Status> {
             api::patch::merge(v, &patch);
             Ok(())
         }
-        None => Err(Status::failure(415, "UnsupportedMediaType", format!("the body of the request was in an unknown format - accepted media types include: {PATCH_TYPES}"))),
+        None => Err(Status::failure(
+            415,
+            "UnsupportedMediaType",
+            format!("the body of the request was in an unknown format - accepted media types include: {PATCH_TYPES}"),
+        )),
     }
 }
 
@@ -350,7 +390,9 @@ fn outcome(server: &Arc<Server>, call: &Call, o: Outcome) -> Response<Body> {
             let now = server.registry.env.wall().unix_seconds();
             respond::formed(call, code, form, encode::object_form(&bytes, r, form, now, include))
         }
-        Outcome::Made(v, code) => respond::formed(call, code, form, encode::value_form(&v, Form { view: View::Full, ..form })),
+        Outcome::Made(v, code) => {
+            respond::formed(call, code, form, encode::value_form(&v, Form { view: View::Full, ..form }))
+        }
         Outcome::Status(s) => respond::status(&s, call),
     }
 }
@@ -369,7 +411,9 @@ async fn watch(server: &Arc<Server>, call: &Call, r: &'static Resource) -> Resul
     };
     let opened = server.registry.watch(r, namespace, o).await;
     let body = match opened {
-        Ok(w) => Body::Stream(Box::pin(futures_util::stream::unfold(Some((w, true)), move |state| frames(state, form)))),
+        Ok(w) => {
+            Body::Stream(Box::pin(futures_util::stream::unfold(Some((w, true)), move |state| frames(state, form))))
+        }
         // A revision that is gone is the watch's first and last event.
         Err(s) if s.code == 410 => Body::from(error_frame(&s, form)),
         Err(s) => return Err(s),

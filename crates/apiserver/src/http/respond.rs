@@ -33,9 +33,11 @@ pub fn form(call: &Call, list: bool) -> Result<Form, Status> {
     let accept: Vec<&str> = call.headers.get_all("accept").iter().filter_map(|v| v.to_str().ok()).collect();
     let accept = accept.join(",");
     let header = (!accept.is_empty()).then_some(accept.as_str());
-    negotiate::accept(header, &call.query, call.agent(), list).ok_or_else(|| match accept.contains("application/cbor") {
-        true => Status { details: true, ..Status::failure(406, "NotAcceptable", negotiate::NO_CBOR) },
-        false => Status::failure(406, "NotAcceptable", negotiate::NOT_ACCEPTABLE),
+    negotiate::accept(header, &call.query, call.agent(), list).ok_or_else(|| {
+        match accept.contains("application/cbor") {
+            true => Status { details: true, ..Status::failure(406, "NotAcceptable", negotiate::NO_CBOR) },
+            false => Status::failure(406, "NotAcceptable", negotiate::NOT_ACCEPTABLE),
+        }
     })
 }
 
@@ -53,7 +55,9 @@ pub fn status(s: &Status, call: &Call) -> Response<Body> {
 
 /// Bytes in a form.
 pub fn formed(call: &Call, code: u16, form: Form, bytes: Bytes) -> Response<Body> {
-    let wants_gzip = call.header("accept-encoding").is_some_and(|e| e.split(',').any(|p| p.trim().split(';').next() == Some("gzip")));
+    let wants_gzip = call
+        .header("accept-encoding")
+        .is_some_and(|e| e.split(',').any(|p| p.trim().split(';').next() == Some("gzip")));
     if wants_gzip && bytes.len() > GZIP_MIN && matches!(call.info.verb.as_str(), "get" | "list") {
         let mut z = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
         if z.write_all(&bytes).is_ok()

@@ -49,14 +49,20 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
         }
         Err(_) => return,
     };
-    let peer: PeerIdentity = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| identity(c)).map(Arc::new);
+    let peer: PeerIdentity =
+        tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| identity(c)).map(Arc::new);
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, peer) = (server.clone(), peer.clone());
         async move { Ok::<_, Infallible>(answer(&server, request, peer.as_deref()).await) }
     });
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).initial_stream_window_size(256 * 1024).max_header_list_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(256 * 1024)
+        .max_header_list_size(64 * 1024);
     if let Err(e) = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).await {
         tracing::debug!(error = %e, "connection ended");
     }
@@ -69,7 +75,11 @@ async fn answer(server: &Arc<Server>, mut request: Request<Incoming>, peer: Opti
     let bytes = match Limited::new(body, BODY_MAX + 64 * 1024).collect().await {
         Ok(b) => b.to_bytes(),
         Err(_) => {
-            let s = api::Status::failure(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {BODY_MAX}"));
+            let s = api::Status::failure(
+                413,
+                "RequestEntityTooLarge",
+                format!("Request entity too large: limit is {BODY_MAX}"),
+            );
             let mut r = Response::new(Body::from(Bytes::from(s.to_json())));
             *r.status_mut() = http::StatusCode::PAYLOAD_TOO_LARGE;
             return r;
@@ -90,5 +100,10 @@ pub fn identity(der: &[u8]) -> Option<User> {
     let groups = subject.iter_organization().filter_map(|o| o.as_str().ok()).map(String::from).collect();
     let digest = ring::digest::digest(&ring::digest::SHA256, der);
     let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    Some(User { name, uid: String::new(), groups, extra: vec![("authentication.kubernetes.io/credential-id".into(), vec![format!("X509SHA256={hex}")])] })
+    Some(User {
+        name,
+        uid: String::new(),
+        groups,
+        extra: vec![("authentication.kubernetes.io/credential-id".into(), vec![format!("X509SHA256={hex}")])],
+    })
 }

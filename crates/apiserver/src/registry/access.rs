@@ -34,7 +34,12 @@ impl Registry {
         }
         const GROUP: &str = "rbac.authorization.k8s.io";
         let all = |plural: &str| self.all(GROUP, plural, "");
-        let policy = Arc::new(Policy::new(&all("roles"), &all("clusterroles"), &all("rolebindings"), &all("clusterrolebindings")));
+        let policy = Arc::new(Policy::new(
+            &all("roles"),
+            &all("clusterroles"),
+            &all("rolebindings"),
+            &all("clusterrolebindings"),
+        ));
         *decoded = Some((changes, policy.clone()));
         policy
     }

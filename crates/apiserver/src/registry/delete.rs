@@ -35,10 +35,18 @@ impl DeleteOptions {
         let propagation = v.at(f::propagationPolicy).str().to_string();
         let orphan = v.at(f::orphanDependents);
         if !orphan.is_null() && !propagation.is_empty() {
-            errs.invalid(&root.child("propagationPolicy"), propagation.as_str(), "orphanDependents and deletionPropagation cannot be both set");
+            errs.invalid(
+                &root.child("propagationPolicy"),
+                propagation.as_str(),
+                "orphanDependents and deletionPropagation cannot be both set",
+            );
         }
         if !matches!(propagation.as_str(), "" | "Background" | "Foreground" | "Orphan") {
-            errs.not_supported(&root.child("propagationPolicy"), propagation.as_str(), &["Foreground", "Background", "Orphan", "nil"]);
+            errs.not_supported(
+                &root.child("propagationPolicy"),
+                propagation.as_str(),
+                &["Foreground", "Background", "Orphan", "nil"],
+            );
         }
         let dry = v.at(f::dryRun).items();
         if dry.iter().any(|d| d.str() != "All") {
@@ -82,7 +90,14 @@ enum Step {
 
 impl Registry {
     /// DELETE.
-    pub async fn delete(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, name: &str, o: &DeleteOptions) -> Result<Outcome, Status> {
+    pub async fn delete(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+        o: &DeleteOptions,
+    ) -> Result<Outcome, Status> {
         let key: Arc<str> = r.key(namespace, name).into();
         let mut current: Option<Arc<Object>> = self.cache(r).and_then(|c| c.get(&key));
         for _ in 0..ATTEMPTS {
@@ -90,7 +105,16 @@ impl Registry {
             let live = self.served_tree(&at.bytes, r);
             preconditions(r, name, &live, o)?;
             let user = cx.user.clone();
-            let attrs = Attrs { operation: Operation::Delete, resource: r, subresource: "", namespace, name, user: &user, dry_run: cx.dry_run || o.dry_run, old: Some(&live) };
+            let attrs = Attrs {
+                operation: Operation::Delete,
+                resource: r,
+                subresource: "",
+                namespace,
+                name,
+                user: &user,
+                dry_run: cx.dry_run || o.dry_run,
+                old: Some(&live),
+            };
             admission::validate(self, &attrs, &Value::Null)?;
             let step = self.deletion(cx, r, &live, o);
             let change = match step {
@@ -118,7 +142,9 @@ impl Registry {
             match self.commit(commit).await {
                 Ok(bytes) if removed => return Ok(answer(r, &live, bytes)),
                 Ok(bytes) => return Ok(Outcome::Object(r, bytes, 200)),
-                Err(CommitError::Conflict { current: c, .. }) => current = c.map(|e| Arc::new(super::object_of(&e, super::stored_of(r)))),
+                Err(CommitError::Conflict { current: c, .. }) => {
+                    current = c.map(|e| Arc::new(super::object_of(&e, super::stored_of(r))))
+                }
                 Err(e) => return Err(commit_failed(e)),
             }
         }
@@ -148,7 +174,8 @@ impl Registry {
         if let Some(want) = want {
             finalizers.push(want.into());
         }
-        let pending = !finalizers.is_empty() || (r.plural == "namespaces" && !live.at(f::spec).at(f::finalizers).is_zero());
+        let pending =
+            !finalizers.is_empty() || (r.plural == "namespaces" && !live.at(f::spec).at(f::finalizers).is_zero());
         let grace = if r.policy.graceful_delete { pod_grace(live, o.grace) } else { 0 };
         let mut new = live.clone();
         let meta = new.entry(f::metadata);
@@ -163,7 +190,8 @@ impl Registry {
                 if grace == 0 && !pending {
                     return Step::Remove;
                 }
-                let began = m.at(f::deletionTimestamp).as_str().and_then(api::time::parse_seconds).unwrap_or_default() - had;
+                let began =
+                    m.at(f::deletionTimestamp).as_str().and_then(api::time::parse_seconds).unwrap_or_default() - had;
                 meta.set(f::deletionTimestamp, api::time::format_seconds(began + grace));
                 meta.set(f::deletionGracePeriodSeconds, grace);
                 return Step::Mark(new);
@@ -192,7 +220,14 @@ impl Registry {
     }
 
     /// DELETECOLLECTION: every object of a list.
-    pub async fn delete_collection(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, list: &super::read::ListOptions, o: &DeleteOptions) -> Result<super::read::Page, Status> {
+    pub async fn delete_collection(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        list: &super::read::ListOptions,
+        o: &DeleteOptions,
+    ) -> Result<super::read::Page, Status> {
         let page = self.page(r, namespace, list).await?;
         for object in &page.objects {
             match self.delete(cx, r, &object.index.namespace, &object.index.name, o).await {
@@ -220,10 +255,26 @@ fn preconditions(r: &Resource, name: &str, live: &Value, o: &DeleteOptions) -> R
     let m = live.at(f::metadata);
     let (uid, version) = (m.at(f::uid).str(), m.at(f::resourceVersion).str());
     if !o.uid.is_empty() && o.uid != uid {
-        return Err(Status::conflict(&r.group, &r.kind, name, &format!("the UID in the precondition ({}) does not match the UID in record ({uid}). The object might have been deleted and then recreated", o.uid)));
+        return Err(Status::conflict(
+            &r.group,
+            &r.kind,
+            name,
+            &format!(
+                "the UID in the precondition ({}) does not match the UID in record ({uid}). The object might have been deleted and then recreated",
+                o.uid
+            ),
+        ));
     }
     if !o.resource_version.is_empty() && o.resource_version != version {
-        return Err(Status::conflict(&r.group, &r.kind, name, &format!("the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({version}). The object might have been modified", o.resource_version)));
+        return Err(Status::conflict(
+            &r.group,
+            &r.kind,
+            name,
+            &format!(
+                "the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({version}). The object might have been modified",
+                o.resource_version
+            ),
+        ));
     }
     Ok(())
 }

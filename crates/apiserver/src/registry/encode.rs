@@ -47,10 +47,16 @@ pub fn parse_body(body: &[u8], media: Media, duplicates: &mut Vec<String>) -> Re
 }
 
 /// A body to an object of a resource's type.
-pub fn decode_body(body: &[u8], media: Media, want: (&str, &str), ty: &'static api::schema::Type) -> Result<Decoded, Status> {
+pub fn decode_body(
+    body: &[u8],
+    media: Media,
+    want: (&str, &str),
+    ty: &'static api::schema::Type,
+) -> Result<Decoded, Status> {
     let (api_version, kind) = want;
     let version = api_version.rsplit('/').next().unwrap_or(api_version);
-    let cannot = |e: String| Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {e}"));
+    let cannot =
+        |e: String| Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {e}"));
     if media == Media::Protobuf {
         let (v, k, raw) = proto::open(body).map_err(cannot)?;
         let object = proto::decode(raw, ty).map_err(cannot)?;
@@ -65,8 +71,13 @@ pub fn decode_body(body: &[u8], media: Media, want: (&str, &str), ty: &'static a
     let mut strict: Vec<String> = strict.into_iter().map(|p| format!("duplicate field \"{p}\"")).collect();
     if !matches!(object, Value::Map(_) | Value::Null) {
         let got = object.go_kind();
-        let kind_error = format!("json: cannot unmarshal {got} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}");
-        return Err(Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {kind_error} ({})", excerpt(body))));
+        let kind_error = format!(
+            "json: cannot unmarshal {got} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+        );
+        return Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {kind_error} ({})",
+            excerpt(body)
+        )));
     }
     let (v, k) = (object.at(f::apiVersion).str().to_string(), object.at(f::kind).str().to_string());
     check_gvk(&v, &k, want)?;
@@ -106,12 +117,18 @@ fn check_gvk(v: &str, k: &str, want: (&str, &str)) -> Result<(), Status> {
     let version = v.rsplit('/').next().unwrap_or(v);
     let (group, bare) = v.split_once('/').unwrap_or(("", v));
     if api::schema::Type::of_kind(group, bare, k).is_none() {
-        return Err(Status::bad_request(format!("{k} in version {version:?} cannot be handled as a {kind}: no kind {k:?} is registered for version {v:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"")));
+        return Err(Status::bad_request(format!(
+            "{k} in version {version:?} cannot be handled as a {kind}: no kind {k:?} is registered for version {v:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        )));
     }
     if k == kind {
-        return Err(Status::bad_request(format!("the API version in the data ({v}) does not match the expected API version ({api_version})")));
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({v}) does not match the expected API version ({api_version})"
+        )));
     }
-    Err(Status::bad_request(format!("{k} in version {version:?} cannot be handled as a {kind}: the object provided is of another kind")))
+    Err(Status::bad_request(format!(
+        "{k} in version {version:?} cannot be handled as a {kind}: the object provided is of another kind"
+    )))
 }
 
 // === answers ===
@@ -273,7 +290,11 @@ fn yaml_form(text: &[u8]) -> Bytes {
 
 /// The metadata form of an object.
 pub fn partial(v: &Value) -> Value {
-    object([(f::kind, "PartialObjectMetadata".into()), (f::apiVersion, "meta.k8s.io/v1".into()), (f::metadata, v.at(f::metadata).clone())])
+    object([
+        (f::kind, "PartialObjectMetadata".into()),
+        (f::apiVersion, "meta.k8s.io/v1".into()),
+        (f::metadata, v.at(f::metadata).clone()),
+    ])
 }
 
 /// A table's row.
@@ -295,7 +316,13 @@ pub fn row(r: &'static Resource, v: &Value, bytes: &Bytes, now: i64, include: In
 /// A table.
 pub fn table(r: &'static Resource, metadata: Value, rows: Vec<Value>, columns: bool) -> Value {
     let definitions: Vec<Value> = if columns { r.columns.iter().map(|c| column(r, c)).collect() } else { Vec::new() };
-    object([("kind", "Table".into()), ("apiVersion", "meta.k8s.io/v1".into()), ("metadata", metadata), ("columnDefinitions", definitions.into()), ("rows", rows.into())])
+    object([
+        ("kind", "Table".into()),
+        ("apiVersion", "meta.k8s.io/v1".into()),
+        ("metadata", metadata),
+        ("columnDefinitions", definitions.into()),
+        ("rows", rows.into()),
+    ])
 }
 
 fn column(r: &Resource, c: &kinds::Column) -> Value {
@@ -304,5 +331,11 @@ fn column(r: &Resource, c: &kinds::Column) -> Value {
         "Age" => format!("Time since the {} was created.", r.singular),
         other => format!("{other} of the {}.", r.singular),
     };
-    object([("name", c.name.as_str().into()), ("type", c.ty.as_str().into()), ("format", c.format.as_str().into()), ("description", description.into()), ("priority", c.priority.into())])
+    object([
+        ("name", c.name.as_str().into()),
+        ("type", c.ty.as_str().into()),
+        ("format", c.format.as_str().into()),
+        ("description", description.into()),
+        ("priority", c.priority.into()),
+    ])
 }

@@ -20,10 +20,10 @@ use bytes::Bytes;
 use cache::{Cache, Change, Index, Limits, Object};
 use kinds::Resource;
 use platform::Env;
+use platform::watch as signal;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use store::{At, Changed, Entry, Meta, RangeRequest, Record, Revision, Store, WatchItem};
-use platform::watch as signal;
 
 pub use crate::core::rbac::User;
 
@@ -85,9 +85,15 @@ pub struct Registry {
 
 impl Registry {
     /// Loads every cache from the store and starts to follow it.
-    pub async fn start(env: Env, store: Arc<dyn Store>, settings: Settings, signer: crate::core::token::Signer) -> Result<Arc<Registry>, String> {
+    pub async fn start(
+        env: Env,
+        store: Arc<dyn Store>,
+        settings: Settings,
+        signer: crate::core::token::Signer,
+    ) -> Result<Arc<Registry>, String> {
         let range = recent(&*store).await?;
-        let mut prefixes: Vec<String> = kinds::resources().iter().filter(|r| !r.prefix.is_empty()).map(|r| r.prefix.clone()).collect();
+        let mut prefixes: Vec<String> =
+            kinds::resources().iter().filter(|r| !r.prefix.is_empty()).map(|r| r.prefix.clone()).collect();
         prefixes.sort();
         prefixes.dedup();
         let by_prefix: HashMap<String, usize> = prefixes.iter().enumerate().map(|(i, p)| (p.clone(), i)).collect();
@@ -143,7 +149,9 @@ impl Registry {
                         }
                     }
                 },
-                Err(e) => tracing::warn!(error = %e, after, "the store cannot be watched from there; loading everything anew"),
+                Err(e) => {
+                    tracing::warn!(error = %e, after, "the store cannot be watched from there; loading everything anew")
+                }
             }
             after = self.reload().await;
         }
@@ -156,7 +164,12 @@ impl Registry {
                     let revision = range.revision.0;
                     for (prefix, cache) in &self.caches {
                         let r = stored_resource(prefix);
-                        let mine = range.entries.iter().filter(|e| prefix_of(&e.key) == Some(prefix.as_str())).map(|e| Arc::new(object_of(e, r))).collect();
+                        let mine = range
+                            .entries
+                            .iter()
+                            .filter(|e| prefix_of(&e.key) == Some(prefix.as_str()))
+                            .map(|e| Arc::new(object_of(e, r)))
+                            .collect();
                         cache.reset(mine, revision);
                     }
                     self.seen.send_replace(revision);
@@ -174,7 +187,15 @@ impl Registry {
         let Some(i) = prefix_of(&record.entry.key).and_then(|p| self.by_prefix.get(p)) else { return };
         let (prefix, cache) = &self.caches[*i];
         let object = Arc::new(object_of(&record.entry, stored_resource(prefix)));
-        if prefix.contains("rbac.authorization.k8s.io") || matches!(prefix.as_str(), "/registry/roles" | "/registry/clusterroles" | "/registry/rolebindings" | "/registry/clusterrolebindings") {
+        if prefix.contains("rbac.authorization.k8s.io")
+            || matches!(
+                prefix.as_str(),
+                "/registry/roles"
+                    | "/registry/clusterroles"
+                    | "/registry/rolebindings"
+                    | "/registry/clusterrolebindings"
+            )
+        {
             self.policy.touch();
         }
         cache.apply(Change { object, deleted: record.change == Changed::Deleted });
@@ -193,7 +214,9 @@ impl Registry {
             };
             match due {
                 // Once a minute at most: expiry is coarse.
-                Some(at) => platform::time::sleep(at.since(self.env.wall()).max(std::time::Duration::from_secs(60))).await,
+                Some(at) => {
+                    platform::time::sleep(at.since(self.env.wall()).max(std::time::Duration::from_secs(60))).await
+                }
                 None => {
                     if changes.changed().await.is_err() {
                         return;
@@ -258,8 +281,12 @@ impl Registry {
 
     /// All objects of a resource in a namespace (or everywhere).
     pub fn all(&self, group: &str, plural: &str, namespace: &str) -> Vec<Value> {
-        let Some(r) = kinds::resources().iter().find(|r| r.group == group && r.plural == plural) else { return Vec::new() };
-        self.cache(r).map(|c| c.list(&r.key_prefix(namespace)).iter().map(|o| encode::tree(&o.bytes)).collect()).unwrap_or_default()
+        let Some(r) = kinds::resources().iter().find(|r| r.group == group && r.plural == plural) else {
+            return Vec::new();
+        };
+        self.cache(r)
+            .map(|c| c.list(&r.key_prefix(namespace)).iter().map(|o| encode::tree(&o.bytes)).collect())
+            .unwrap_or_default()
     }
 
     /// Now, as RFC 3339.
@@ -312,7 +339,8 @@ async fn recent(store: &dyn Store) -> Result<store::Range, String> {
 /// The key prefix of the resource that a key belongs to.
 fn prefix_of(key: &str) -> Option<&str> {
     static PREFIXES: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(|| {
-        let mut all: Vec<&str> = kinds::resources().iter().filter(|r| !r.prefix.is_empty()).map(|r| r.prefix.as_str()).collect();
+        let mut all: Vec<&str> =
+            kinds::resources().iter().filter(|r| !r.prefix.is_empty()).map(|r| r.prefix.as_str()).collect();
         all.sort_by_key(|p| std::cmp::Reverse(p.len()));
         all.dedup();
         all
@@ -322,7 +350,10 @@ fn prefix_of(key: &str) -> Option<&str> {
 
 /// The row whose form is stored under a prefix.
 pub(crate) fn stored_resource(prefix: &str) -> &'static Resource {
-    kinds::resources().iter().find(|r| r.prefix == prefix && r.stored.is_none()).unwrap_or_else(|| panic!("{prefix} belongs to a resource"))
+    kinds::resources()
+        .iter()
+        .find(|r| r.prefix == prefix && r.stored.is_none())
+        .unwrap_or_else(|| panic!("{prefix} belongs to a resource"))
 }
 
 /// The row whose form a resource is stored in.
@@ -334,7 +365,13 @@ pub(crate) fn stored_of(r: &'static Resource) -> &'static Resource {
 }
 
 fn object_of(entry: &Entry, r: &Resource) -> Object {
-    Object { key: entry.key.clone(), bytes: entry.value.clone(), rv_at: entry.rv_at, revision: entry.revision.0, index: index_of(&entry.value, r) }
+    Object {
+        key: entry.key.clone(),
+        bytes: entry.value.clone(),
+        rv_at: entry.rv_at,
+        revision: entry.revision.0,
+        index: index_of(&entry.value, r),
+    }
 }
 
 /// Extracts what readers filter by.

@@ -44,7 +44,17 @@ pub const PATCH_TYPES: &str = "application/json-patch+json, application/merge-pa
 impl Registry {
     /// PATCH of an object or of a part of it.
     #[allow(clippy::too_many_arguments, reason = "a request's own parameters")]
-    pub async fn patch(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, name: &str, part: Part, kind: PatchKind, body: &[u8], force: bool) -> Result<Outcome, Status> {
+    pub async fn patch(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        kind: PatchKind,
+        body: &[u8],
+        force: bool,
+    ) -> Result<Outcome, Status> {
         let mut duplicates = Vec::new();
         let media = if kind == PatchKind::Apply { Media::Yaml } else { Media::Json };
         let patch = encode::parse_body(body, media, &mut duplicates).map_err(|e| match kind {
@@ -56,7 +66,10 @@ impl Registry {
             return self.apply(cx, r, namespace, name, part, patch, force).await;
         }
         if matches!(kind, PatchKind::Merge | PatchKind::Strategic) && patch.as_map().is_none() {
-            return Err(Status::bad_request(format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", patch.go_kind())));
+            return Err(Status::bad_request(format!(
+                "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                patch.go_kind()
+            )));
         }
         let api_version = r.api_version();
         let duplicates: Vec<String> = duplicates.into_iter().map(|p| format!("duplicate field \"{p}\"")).collect();
@@ -65,7 +78,10 @@ impl Registry {
             let mut new = live.clone();
             // Patches speak of the whole object.
             let entries = new.make_map().entries_mut();
-            entries.splice(0..0, [(f::kind.into(), r.kind.as_str().into()), (f::apiVersion.into(), api_version.as_str().into())]);
+            entries.splice(
+                0..0,
+                [(f::kind.into(), r.kind.as_str().into()), (f::apiVersion.into(), api_version.as_str().into())],
+            );
             match kind {
                 PatchKind::Json => json_patch(&mut new, &patch).map_err(refused)?,
                 PatchKind::Merge => merge(&mut new, &patch),
@@ -92,10 +108,22 @@ impl Registry {
     }
 
     #[allow(clippy::too_many_arguments, reason = "a request's own parameters")]
-    async fn apply(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, name: &str, part: Part, config: Value, force: bool) -> Result<Outcome, Status> {
+    async fn apply(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        config: Value,
+        force: bool,
+    ) -> Result<Outcome, Status> {
         let config = if config.is_null() { Value::object() } else { config };
         if config.as_map().is_none() {
-            return Err(Status::bad_request(format!("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}", config.go_kind())));
+            return Err(Status::bad_request(format!(
+                "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                config.go_kind()
+            )));
         }
         let api_version = r.api_version();
         check_apply(&config, r, &api_version, namespace, name)?;
@@ -110,13 +138,25 @@ impl Registry {
             }
             let uid = config.at(f::metadata).at(f::uid).str();
             if !uid.is_empty() {
-                return Err(Status::conflict(&r.group, &r.plural, name, &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found")));
+                return Err(Status::conflict(
+                    &r.group,
+                    &r.plural,
+                    name,
+                    &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
+                ));
             }
             let mut empty = Value::object();
             empty.entry(f::metadata).make_map();
             let now = self.now();
-            let w = Writer { manager: &cx.field_manager, api_version: &api_version, subresource: part.name(), now: &now, reset: &reset };
-            let mut object = api::apply::apply(&empty, &config, r.ty, force, w).map_err(|e| apply_failed(e, r, &config))?;
+            let w = Writer {
+                manager: &cx.field_manager,
+                api_version: &api_version,
+                subresource: part.name(),
+                now: &now,
+                reset: &reset,
+            };
+            let mut object =
+                api::apply::apply(&empty, &config, r.ty, force, w).map_err(|e| apply_failed(e, r, &config))?;
             normalize(&mut object, r)?;
             object.entry(f::metadata).set(f::name, name);
             if r.namespaced {
@@ -128,7 +168,13 @@ impl Registry {
         self.guaranteed(cx, r, namespace, name, part, &mut |registry, cx, live| {
             let Some((live, at)) = live else { return Err(Status::not_found(&r.group, &r.plural, name)) };
             let now = registry.now();
-            let w = Writer { manager: &cx.field_manager, api_version: &api_version, subresource: part.name(), now: &now, reset: &reset };
+            let w = Writer {
+                manager: &cx.field_manager,
+                api_version: &api_version,
+                subresource: part.name(),
+                now: &now,
+                reset: &reset,
+            };
             let mut config = config.clone();
             let given = config.get_mut(f::metadata).and_then(|m| m.remove(f::resourceVersion));
             let mut new = api::apply::apply(live, &config, r.ty, force, w).map_err(|e| apply_failed(e, r, &config))?;
@@ -150,7 +196,11 @@ fn normalize(object: &mut Value, r: &Resource) -> Result<(), Status> {
 }
 
 /// Strict complaints become an error or warnings, as the client asked.
-pub(crate) fn complain(cx: &mut Context, strict: &[String], error: impl FnOnce(String) -> Status) -> Result<(), Status> {
+pub(crate) fn complain(
+    cx: &mut Context,
+    strict: &[String],
+    error: impl FnOnce(String) -> Status,
+) -> Result<(), Status> {
     if strict.is_empty() {
         return Ok(());
     }
@@ -168,7 +218,10 @@ fn refused(e: PatchError) -> Status {
     match e {
         PatchError::Malformed(m) => Status::bad_request(format!("error decoding patch: {m}")),
         PatchError::TooLarge(m) => Status::failure(413, "RequestEntityTooLarge", m),
-        PatchError::Failed(_) => Status { details: true, ..Status::failure(422, "Invalid", "the server rejected our request due to an error in our request") },
+        PatchError::Failed(_) => Status {
+            details: true,
+            ..Status::failure(422, "Invalid", "the server rejected our request due to an error in our request")
+        },
     }
 }
 
@@ -183,17 +236,32 @@ fn invalid_patch(shown: &str, why: &str) -> Status {
 fn check_kind(new: &Value, r: &Resource, api_version: &str) -> Result<(), Status> {
     let (v, k) = (new.at(f::apiVersion).str(), new.at(f::kind).str());
     if k != r.kind || v != api_version {
-        return Err(Status::bad_request(format!("{k} in version {:?} cannot be handled as a {}: the kind or version of an object cannot be patched", v.rsplit('/').next().unwrap_or_default(), r.kind)));
+        return Err(Status::bad_request(format!(
+            "{k} in version {:?} cannot be handled as a {}: the kind or version of an object cannot be patched",
+            v.rsplit('/').next().unwrap_or_default(),
+            r.kind
+        )));
     }
     Ok(())
 }
 
 /// A patch may demand a revision, a uid, a name; it cannot change them.
-fn check_identity(r: &Resource, namespace: &str, name: &str, live: &Value, at: u64, new: &mut Value) -> Result<(), Status> {
+fn check_identity(
+    r: &Resource,
+    namespace: &str,
+    name: &str,
+    live: &Value,
+    at: u64,
+    new: &mut Value,
+) -> Result<(), Status> {
     let m = new.entry(f::metadata).make_map();
     let given = m.get(f::resourceVersion).map(Value::str).unwrap_or_default().to_string();
     if !given.is_empty() && given != "0" {
-        let v: u64 = given.parse().map_err(|_| Status::unclassified(format!("invalid resource version {given:?}: strconv.ParseUint: parsing {given:?}: invalid syntax")))?;
+        let v: u64 = given.parse().map_err(|_| {
+            Status::unclassified(format!(
+                "invalid resource version {given:?}: strconv.ParseUint: parsing {given:?}: invalid syntax"
+            ))
+        })?;
         if v != at {
             return Err(Status::conflict(&r.group, &r.plural, name, Status::MODIFIED));
         }
@@ -217,11 +285,15 @@ fn check_apply(config: &Value, r: &Resource, api_version: &str, namespace: &str,
     }
     let own = m.at(f::name).str();
     if !own.is_empty() && own != name {
-        return Err(Status::bad_request(format!("the name of the object ({own}) does not match the name on the URL ({name})")));
+        return Err(Status::bad_request(format!(
+            "the name of the object ({own}) does not match the name on the URL ({name})"
+        )));
     }
     let ns = m.at(f::namespace).str();
     if r.namespaced && !ns.is_empty() && ns != namespace {
-        return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     Ok(())
 }
@@ -236,12 +308,24 @@ fn apply_failed(e: ApplyError, r: &Resource, config: &Value) -> Status {
         ApplyError::Type(why) => {
             let gv = if r.group.is_empty() { format!("/{}", r.version) } else { r.api_version() };
             let m = config.at(f::metadata);
-            Status::unclassified(format!("failed to create typed patch object ({}/{}; {gv}, Kind={}): {why}", m.at(f::namespace).str(), m.at(f::name).str(), r.kind))
+            Status::unclassified(format!(
+                "failed to create typed patch object ({}/{}; {gv}, Kind={}): {why}",
+                m.at(f::namespace).str(),
+                m.at(f::name).str(),
+                r.kind
+            ))
         }
         ApplyError::Conflicts(found) => {
             let n = found.len();
             let mut s = Status::failure(409, "Conflict", String::new());
-            s.causes = found.iter().map(|(who, path)| Cause { reason: "FieldManagerConflict".into(), message: format!("conflict with {who}"), field: path.clone() }).collect();
+            s.causes = found
+                .iter()
+                .map(|(who, path)| Cause {
+                    reason: "FieldManagerConflict".into(),
+                    message: format!("conflict with {who}"),
+                    field: path.clone(),
+                })
+                .collect();
             s.details = true;
             s.message = if n == 1 {
                 format!("Apply failed with 1 conflict: conflict with {}: {}", found[0].0, found[0].1)

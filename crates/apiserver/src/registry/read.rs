@@ -43,14 +43,20 @@ pub struct ListOptions {
 impl ListOptions {
     /// From a query string.
     pub fn parse(query: &Query, r: &Resource, watch: bool) -> Result<ListOptions, Status> {
-        let labels = LabelSelector::parse(query.text("labelSelector")).map_err(|e| Status::bad_request(format!("unable to parse requirement: {e}")))?;
+        let labels = LabelSelector::parse(query.text("labelSelector"))
+            .map_err(|e| Status::bad_request(format!("unable to parse requirement: {e}")))?;
         let fields = FieldSelector::parse(query.text("fieldSelector")).map_err(Status::bad_request)?;
         for (key, ..) in &fields.terms {
-            let known = matches!(key.as_str(), "metadata.name" | "metadata.namespace") || r.selectable.iter().any(|s| s == key);
+            let known =
+                matches!(key.as_str(), "metadata.name" | "metadata.namespace") || r.selectable.iter().any(|s| s == key);
             if !known {
                 return Err(Status::bad_request(match (r.selectable.is_empty(), r.plural.as_str()) {
-                    (true, _) => format!("{key:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
-                    (_, "resourceslices") => format!("field label not supported for {}, Kind={}: {key}", r.api_version(), r.kind),
+                    (true, _) => {
+                        format!("{key:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                    }
+                    (_, "resourceslices") => {
+                        format!("field label not supported for {}, Kind={}: {key}", r.api_version(), r.kind)
+                    }
                     _ => format!("field label not supported: {key}"),
                 }));
             }
@@ -79,10 +85,15 @@ impl ListOptions {
         let initial = ROOT.child("sendInitialEvents");
         match self.initial_events {
             Some(_) if !watch => errs.forbidden(&initial, "sendInitialEvents is forbidden for list"),
-            Some(_) if self.version_match.is_empty() => errs.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
-            Some(_) if self.version_match != "NotOlderThan" => errs.not_supported(&path, self.version_match.as_str(), &["NotOlderThan"]),
+            Some(_) if self.version_match.is_empty() => {
+                errs.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+            }
+            Some(_) if self.version_match != "NotOlderThan" => {
+                errs.not_supported(&path, self.version_match.as_str(), &["NotOlderThan"])
+            }
             Some(_) => {}
-            None if watch && !self.version_match.is_empty() => errs.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+            None if watch && !self.version_match.is_empty() => errs
+                .forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
             None => {}
         }
         if !watch && !self.version_match.is_empty() {
@@ -124,7 +135,11 @@ fn field<'a>(o: &'a Object, r: &Resource, key: &str) -> &'a str {
 /// 504 for a revision that has not come yet.
 fn too_large(asked: u64, current: u64) -> Status {
     let mut s = Status::failure(504, "Timeout", format!("Too large resource version: {asked}, current: {current}"));
-    s.causes.push(api::status::Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), field: String::new() });
+    s.causes.push(api::status::Cause {
+        reason: "ResourceVersionTooLarge".into(),
+        message: "Too large resource version".into(),
+        field: String::new(),
+    });
     s.retry_after = 1;
     s.details = true;
     s
@@ -158,7 +173,9 @@ impl Registry {
     /// GET of one object.
     pub async fn get(&self, r: &'static Resource, namespace: &str, name: &str, version: &str) -> Result<Bytes, Status> {
         if !version.is_empty() && version != "0" && version.parse::<u64>().is_err() {
-            return Err(Status::unclassified(format!("invalid resource version {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax")));
+            return Err(Status::unclassified(format!(
+                "invalid resource version {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
+            )));
         }
         self.fresh_enough(version).await?;
         let found = self.cache(r).and_then(|c| c.get(&r.key(namespace, name)));
@@ -166,7 +183,13 @@ impl Registry {
     }
 
     /// LIST in a form.
-    pub async fn list(&self, r: &'static Resource, namespace: &str, o: &ListOptions, form: Form) -> Result<Bytes, Status> {
+    pub async fn list(
+        &self,
+        r: &'static Resource,
+        namespace: &str,
+        o: &ListOptions,
+        form: Form,
+    ) -> Result<Bytes, Status> {
         let page = self.page(r, namespace, o).await?;
         Ok(self.assemble(r, &page, form, o))
     }
@@ -180,7 +203,8 @@ impl Registry {
             if !matches!(o.resource_version.as_str(), "" | "0") {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
-            let token = Continue::decode(&o.continue_token).ok_or_else(|| Status::bad_request("continue key is not valid: illegal base64 data at input byte 0"))?;
+            let token = Continue::decode(&o.continue_token)
+                .ok_or_else(|| Status::bad_request("continue key is not valid: illegal base64 data at input byte 0"))?;
             return self.continued(r, namespace, o, token).await;
         }
         let exact = o.version_match == "Exact";
@@ -209,7 +233,13 @@ impl Registry {
     }
 
     /// A page at an exact revision, read from the store.
-    async fn continued(&self, r: &'static Resource, namespace: &str, o: &ListOptions, token: Continue) -> Result<Page, Status> {
+    async fn continued(
+        &self,
+        r: &'static Resource,
+        namespace: &str,
+        o: &ListOptions,
+        token: Continue,
+    ) -> Result<Page, Status> {
         let prefix = r.key_prefix(namespace);
         let current = self.revision();
         let at = if token.revision == 0 { current } else { token.revision };
@@ -248,7 +278,10 @@ impl Registry {
             (View::Full, Media::Json | Media::Yaml) => {
                 let size: usize = page.objects.iter().map(|o| o.bytes.len() + 1).sum();
                 let mut out = Vec::with_capacity(size + 256);
-                out.extend_from_slice(format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":", r.kind, r.api_version()).as_bytes());
+                out.extend_from_slice(
+                    format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":", r.kind, r.api_version())
+                        .as_bytes(),
+                );
                 json::write(&mut out, &meta);
                 out.extend_from_slice(b",\"items\":[");
                 for (i, object) in page.objects.iter().enumerate() {
@@ -278,7 +311,12 @@ impl Registry {
             (View::Metadata, _) => {
                 let items: Vec<Value> = page.objects.iter().map(|o| encode::partial(&encode::tree(&o.bytes))).collect();
                 let mut v = Value::object();
-                for (k, x) in [(f::kind, Value::from("PartialObjectMetadataList")), (f::apiVersion, "meta.k8s.io/v1".into()), (f::metadata, meta), (f::items, items.into())] {
+                for (k, x) in [
+                    (f::kind, Value::from("PartialObjectMetadataList")),
+                    (f::apiVersion, "meta.k8s.io/v1".into()),
+                    (f::metadata, meta),
+                    (f::items, items.into()),
+                ] {
                     v.set(k, x);
                 }
                 encode::value_form(&v, form)
@@ -305,7 +343,11 @@ pub fn include_of(o: &ListOptions) -> Include {
 }
 
 fn parse_version(v: &str) -> Result<u64, Status> {
-    v.parse().map_err(|_| Status::bad_request(format!("invalid resource version: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax")))
+    v.parse().map_err(|_| {
+        Status::bad_request(format!(
+            "invalid resource version: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
+        ))
+    })
 }
 
 /// One page of a list.
@@ -354,11 +396,16 @@ struct Continue {
 
 impl Continue {
     fn encode(&self) -> String {
-        B64.encode(format!("{{\"v\":\"meta.k8s.io/v1\",\"rv\":{},\"start\":{}}}", self.revision, api::status::quoted(&format!("{}\0", self.start))))
+        B64.encode(format!(
+            "{{\"v\":\"meta.k8s.io/v1\",\"rv\":{},\"start\":{}}}",
+            self.revision,
+            api::status::quoted(&format!("{}\0", self.start))
+        ))
     }
 
     fn decode(token: &str) -> Option<Continue> {
         let v = json::parse(&B64.decode(token).ok()?).ok()?;
-        (v.at("v").str() == "meta.k8s.io/v1").then(|| Continue { revision: v.at("rv").int().max(0) as u64, start: v.at("start").str().to_string() })
+        (v.at("v").str() == "meta.k8s.io/v1")
+            .then(|| Continue { revision: v.at("rv").int().max(0) as u64, start: v.at("start").str().to_string() })
     }
 }

@@ -27,9 +27,18 @@ fn wants_ports(spec: &Value) -> bool {
 
 impl Registry {
     /// Gives a service what it needs; answers the changes that go into its commit.
-    pub(crate) fn allocate(&self, service: &mut Value, old: Option<&Value>, _dry_run: bool) -> Result<Vec<Change>, Status> {
+    pub(crate) fn allocate(
+        &self,
+        service: &mut Value,
+        old: Option<&Value>,
+        _dry_run: bool,
+    ) -> Result<Vec<Change>, Status> {
         let old_spec = old.map(|o| o.at(f::spec).clone()).unwrap_or_default();
-        if old.is_some() && wants_address(&old_spec) && service.at(f::spec).at(f::clusterIP).str().is_empty() && wants_address(service.at(f::spec)) {
+        if old.is_some()
+            && wants_address(&old_spec)
+            && service.at(f::spec).at(f::clusterIP).str().is_empty()
+            && wants_address(service.at(f::spec))
+        {
             let spec = service.entry(f::spec);
             for key in [f::clusterIP, f::clusterIPs] {
                 spec.set(key, old_spec.at(key).clone());
@@ -94,7 +103,10 @@ impl Registry {
         let (network, bits) = self.settings.service_cidr;
         let size = 1_u64 << (32 - u32::from(bits.min(32)));
         let base = u64::from(u32::from(network));
-        let taken = |ip: Ipv4Addr| self.cache_of("networking.k8s.io", "ipaddresses").is_some_and(|c| c.get(&format!("{ADDRESS_PREFIX}/{ip}")).is_some());
+        let taken = |ip: Ipv4Addr| {
+            self.cache_of("networking.k8s.io", "ipaddresses")
+                .is_some_and(|c| c.get(&format!("{ADDRESS_PREFIX}/{ip}")).is_some())
+        };
         let invalid = |detail: String| {
             let mut errs = FieldErrors::new();
             let root = Path::Root;
@@ -105,12 +117,20 @@ impl Registry {
             Status::invalid("", "Service", name, &errs)
         };
         if !asked.is_empty() {
-            let ip: Ipv4Addr = asked.parse().map_err(|_| invalid(format!("failed to allocate IP {asked}: the provided IP is not valid")))?;
+            let ip: Ipv4Addr = asked
+                .parse()
+                .map_err(|_| invalid(format!("failed to allocate IP {asked}: the provided IP is not valid")))?;
             let offset = u64::from(u32::from(ip)).wrapping_sub(base);
             if offset == 0 || offset >= size - 1 {
-                return Err(invalid(format!("failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of valid IPs is {network}/{bits}")));
+                return Err(invalid(format!(
+                    "failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of valid IPs is {network}/{bits}"
+                )));
             }
-            return if taken(ip) { Err(invalid(format!("failed to allocate IP {asked}: provided IP is already allocated"))) } else { Ok(ip) };
+            return if taken(ip) {
+                Err(invalid(format!("failed to allocate IP {asked}: provided IP is already allocated")))
+            } else {
+                Ok(ip)
+            };
         }
         // The lower part of the range is left to those who choose their address themselves.
         let reserved = (size / 16).clamp(16, 256).min(size / 2);
@@ -122,12 +142,21 @@ impl Registry {
     }
 
     fn address_object(&self, ip: Ipv4Addr, namespace: &str, name: &str) -> Change {
-        let r = kinds::by_path("networking.k8s.io", "v1", "ipaddresses").unwrap_or_else(|| unreachable!("ipaddresses are in the table"));
+        let r = kinds::by_path("networking.k8s.io", "v1", "ipaddresses")
+            .unwrap_or_else(|| unreachable!("ipaddresses are in the table"));
         let parent = object([("resource", "services".into()), ("namespace", namespace.into()), ("name", name.into())]);
-        let labels = object([("ipaddress.kubernetes.io/ip-family", "IPv4".into()), ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io".into())]);
+        let labels = object([
+            ("ipaddress.kubernetes.io/ip-family", "IPv4".into()),
+            ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io".into()),
+        ]);
         let mut v = object([("spec", object([("parentRef", parent)]))]);
         let m = v.entry(f::metadata);
-        for (key, value) in [(f::name, Value::from(ip.to_string())), (f::uid, self.uuid().into()), (f::creationTimestamp, self.now().into()), (f::labels, labels)] {
+        for (key, value) in [
+            (f::name, Value::from(ip.to_string())),
+            (f::uid, self.uuid().into()),
+            (f::creationTimestamp, self.now().into()),
+            (f::labels, labels),
+        ] {
             m.set(key, value);
         }
         let (text, rv_at) = encode::store_text(&mut v, r);
@@ -155,7 +184,13 @@ impl Registry {
                 if m.at(f::name).str() == name && m.at(f::namespace).str() == namespace {
                     continue;
                 }
-                taken.extend(s.at(f::spec).at(f::ports).items().iter().map(|p| (p.at(f::nodePort).int(), p.at(f::protocol).str().to_string())));
+                taken.extend(
+                    s.at(f::spec)
+                        .at(f::ports)
+                        .items()
+                        .iter()
+                        .map(|p| (p.at(f::nodePort).int(), p.at(f::protocol).str().to_string())),
+                );
                 taken.push((s.at(f::spec).at(f::healthCheckNodePort).int(), "TCP".into()));
             }
         }
@@ -170,7 +205,10 @@ impl Registry {
                 }
                 continue;
             }
-            let kept = old_ports.iter().find(|o| o.at(f::port) == p.at(f::port) && o.at(f::protocol) == p.at(f::protocol)).map_or(0, |o| o.at(f::nodePort).int());
+            let kept = old_ports
+                .iter()
+                .find(|o| o.at(f::port) == p.at(f::port) && o.at(f::protocol) == p.at(f::protocol))
+                .map_or(0, |o| o.at(f::nodePort).int());
             let chosen = if asked != 0 { asked } else { kept };
             if chosen != 0 {
                 let refuse = |detail: String| {
@@ -183,7 +221,9 @@ impl Registry {
                     Status::invalid("", "Service", &name, &errs)
                 };
                 if chosen != kept && !(first..=last).contains(&chosen) {
-                    return Err(refuse(format!("provided port is not in the valid range. The range of valid ports is {first}-{last}")));
+                    return Err(refuse(format!(
+                        "provided port is not in the valid range. The range of valid ports is {first}-{last}"
+                    )));
                 }
                 if taken.contains(&(chosen, protocol.clone())) {
                     return Err(refuse("provided port is already allocated".into()));
@@ -196,7 +236,9 @@ impl Registry {
             let span = (last - first + 1) as u64;
             let reserved = (span / 32).clamp(16, 128).min(span / 2);
             let start = self.random(span - reserved);
-            let free = (0..span - reserved).map(|n| first + (reserved + (start + n) % (span - reserved)) as i64).find(|n| !taken.iter().any(|(t, _)| t == n));
+            let free = (0..span - reserved)
+                .map(|n| first + (reserved + (start + n) % (span - reserved)) as i64)
+                .find(|n| !taken.iter().any(|(t, _)| t == n));
             let Some(port) = free.or_else(|| (first..=last).find(|n| !taken.iter().any(|(t, _)| t == n))) else {
                 return Err(Status::internal("failed to allocate a nodePort: range is full"));
             };

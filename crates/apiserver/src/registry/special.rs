@@ -11,7 +11,14 @@ fn strings(list: &[String]) -> Value {
 
 impl Registry {
     /// Answers a create of a kind that is not stored.
-    pub async fn review(self: &Arc<Self>, cx: &mut Context, group: &str, kind: &str, namespace: &str, mut v: Value) -> Result<Outcome, Status> {
+    pub async fn review(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        group: &str,
+        kind: &str,
+        namespace: &str,
+        mut v: Value,
+    ) -> Result<Outcome, Status> {
         match (group, kind) {
             ("authorization.k8s.io", "SelfSubjectAccessReview") => {
                 let user = cx.user.clone();
@@ -33,12 +40,18 @@ impl Registry {
                     errs.invalid(&spec.child("user"), "", "at least one of user or group must be specified");
                     return Err(Status::invalid(group, kind, "", &errs));
                 }
-                if kind == "LocalSubjectAccessReview" && spec.at(f::resourceAttributes).at(f::namespace).str() != namespace {
+                if kind == "LocalSubjectAccessReview"
+                    && spec.at(f::resourceAttributes).at(f::namespace).str() != namespace
+                {
                     let mut errs = api::errors::FieldErrors::new();
                     let root = api::errors::Path::Root;
                     let at = root.child("spec");
                     let attributes = at.child("resourceAttributes");
-                    errs.invalid(&attributes.child("namespace"), spec.at(f::resourceAttributes).at(f::namespace), format!("must match metadata.namespace"));
+                    errs.invalid(
+                        &attributes.child("namespace"),
+                        spec.at(f::resourceAttributes).at(f::namespace),
+                        format!("must match metadata.namespace"),
+                    );
                     return Err(Status::invalid(group, kind, "", &errs));
                 }
                 let status = self.access(&user, spec);
@@ -65,7 +78,8 @@ impl Registry {
             }
             _ => return Err(Status::internal(format!("{kind} cannot be created"))),
         }
-        let ty = api::schema::Type::of_kind(group, "v1", kind).ok_or_else(|| Status::internal(format!("{kind} has no type")))?;
+        let ty = api::schema::Type::of_kind(group, "v1", kind)
+            .ok_or_else(|| Status::internal(format!("{kind} has no type")))?;
         let now = self.now();
         v.entry(f::metadata).set(f::creationTimestamp, now);
         if let Some(r) = kinds::resources().iter().find(|r| r.group == group && r.kind == kind) {
@@ -112,13 +126,22 @@ impl Registry {
     fn rules_status(&self, user: &User, namespace: &str) -> Value {
         let mut rules = self.policy().rules_for(user, namespace);
         if user.in_group("system:masters") {
-            rules.push(Rule { verbs: vec!["*".into()], groups: vec!["*".into()], resources: vec!["*".into()], ..Rule::default() });
+            rules.push(Rule {
+                verbs: vec!["*".into()],
+                groups: vec!["*".into()],
+                resources: vec!["*".into()],
+                ..Rule::default()
+            });
             rules.push(Rule { verbs: vec!["*".into()], paths: vec!["*".into()], ..Rule::default() });
         }
         let (mut resource, mut other) = (Vec::new(), Vec::new());
         for r in &rules {
             if !r.resources.is_empty() {
-                let mut v = object([("verbs", strings(&r.verbs)), ("apiGroups", strings(&r.groups)), ("resources", strings(&r.resources))]);
+                let mut v = object([
+                    ("verbs", strings(&r.verbs)),
+                    ("apiGroups", strings(&r.groups)),
+                    ("resources", strings(&r.resources)),
+                ]);
                 if !r.names.is_empty() {
                     v.set(f::resourceNames, strings(&r.names));
                 }
@@ -133,7 +156,11 @@ impl Registry {
 
     fn token_status(&self, token: &str) -> Value {
         match self.service_account(token) {
-            Some(user) => object([("authenticated", true.into()), ("user", user_value(&user)), ("audiences", strings(std::slice::from_ref(&self.settings.issuer)))]),
+            Some(user) => object([
+                ("authenticated", true.into()),
+                ("user", user_value(&user)),
+                ("audiences", strings(std::slice::from_ref(&self.settings.issuer))),
+            ]),
             None => object([("user", Value::object()), ("error", "invalid bearer token, token lookup failed".into())]),
         }
     }
@@ -142,7 +169,10 @@ impl Registry {
     pub fn service_account(&self, token: &str) -> Option<User> {
         let claims = self.signer.verify(token)?;
         let now = self.env.wall().unix_seconds();
-        if claims.at("iss").str() != self.settings.issuer || claims.at("exp").int() <= now || claims.at("nbf").int() > now + 60 {
+        if claims.at("iss").str() != self.settings.issuer
+            || claims.at("exp").int() <= now
+            || claims.at("nbf").int() > now + 60
+        {
             return None;
         }
         let k = claims.at("kubernetes.io");
@@ -162,20 +192,27 @@ impl Registry {
             if object.at(f::metadata).at(f::uid).str() != bound.at("uid").str() {
                 return None;
             }
-            extra.push((format!("authentication.kubernetes.io/{label}-name"), vec![bound.at("name").str().to_string()]));
+            extra
+                .push((format!("authentication.kubernetes.io/{label}-name"), vec![bound.at("name").str().to_string()]));
             extra.push((format!("authentication.kubernetes.io/{label}-uid"), vec![bound.at("uid").str().to_string()]));
         }
         let id = claims.at("jti").str();
         if !id.is_empty() {
             extra.insert(0, ("authentication.kubernetes.io/credential-id".into(), vec![format!("JTI={id}")]));
         }
-        let groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}"), "system:authenticated".into()];
+        let groups = vec![
+            "system:serviceaccounts".into(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".into(),
+        ];
         Some(User { name: format!("system:serviceaccount:{namespace}:{name}"), uid: uid.into(), groups, extra })
     }
 
     /// Issues a token.
     pub fn token_request(&self, namespace: &str, name: &str, mut v: Value) -> Result<Outcome, Status> {
-        let account = self.find("", "serviceaccounts", namespace, name).ok_or_else(|| Status::not_found("", "serviceaccounts", name))?;
+        let account = self
+            .find("", "serviceaccounts", namespace, name)
+            .ok_or_else(|| Status::not_found("", "serviceaccounts", name))?;
         let now = self.env.wall().unix_seconds();
         let spec = v.entry(f::spec);
         spec.set_default(f::expirationSeconds, 3600);
@@ -191,29 +228,55 @@ impl Registry {
             return Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &errs));
         }
         let spec = v.at(f::spec);
-        let mut k = object([("namespace", namespace.into()), ("serviceaccount", object([("name", name.into()), ("uid", account.at(f::metadata).at(f::uid).clone())]))]);
+        let mut k = object([
+            ("namespace", namespace.into()),
+            ("serviceaccount", object([("name", name.into()), ("uid", account.at(f::metadata).at(f::uid).clone())])),
+        ]);
         let bound = spec.at(f::boundObjectRef);
         if !bound.is_null() {
             let (claim, plural) = match bound.at(f::kind).str() {
                 "Pod" => ("pod", "pods"),
                 "Secret" => ("secret", "secrets"),
-                other => return Err(Status::bad_request(format!("cannot bind token for serviceaccount {name:?} to {other} {:?}", bound.at(f::name).str()))),
+                other => {
+                    return Err(Status::bad_request(format!(
+                        "cannot bind token for serviceaccount {name:?} to {other} {:?}",
+                        bound.at(f::name).str()
+                    )));
+                }
             };
             let target = bound.at(f::name).str();
-            let object_found = self.find("", plural, namespace, target).ok_or_else(|| Status::not_found("", plural, target))?;
+            let object_found =
+                self.find("", plural, namespace, target).ok_or_else(|| Status::not_found("", plural, target))?;
             let uid = object_found.at(f::metadata).at(f::uid).str();
             if !bound.at(f::uid).str().is_empty() && bound.at(f::uid).str() != uid {
-                return Err(Status::conflict("", plural, target, &format!("the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated", bound.at(f::uid).str())));
+                return Err(Status::conflict(
+                    "",
+                    plural,
+                    target,
+                    &format!(
+                        "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
+                        bound.at(f::uid).str()
+                    ),
+                ));
             }
             k.set(claim, object([("name", target.into()), ("uid", uid.into())]));
         }
         let expires = now + lifetime;
         let claims = object([
-            ("aud", spec.at(f::audiences).clone()), ("exp", expires.into()), ("iat", now.into()), ("iss", self.settings.issuer.as_str().into()), ("jti", self.uuid().into()), ("kubernetes.io", k), ("nbf", now.into()),
+            ("aud", spec.at(f::audiences).clone()),
+            ("exp", expires.into()),
+            ("iat", now.into()),
+            ("iss", self.settings.issuer.as_str().into()),
+            ("jti", self.uuid().into()),
+            ("kubernetes.io", k),
+            ("nbf", now.into()),
             ("sub", format!("system:serviceaccount:{namespace}:{name}").into()),
         ]);
         let token = self.signer.sign(&claims).map_err(Status::internal)?;
-        v.set(f::status, object([("token", token.into()), ("expirationTimestamp", api::time::format_seconds(expires).into())]));
+        v.set(
+            f::status,
+            object([("token", token.into()), ("expirationTimestamp", api::time::format_seconds(expires).into())]),
+        );
         let created = self.now();
         let m = v.entry(f::metadata);
         m.set(f::name, name);
@@ -222,7 +285,10 @@ impl Registry {
         if let Some(ty) = api::schema::Type::of_kind("authentication.k8s.io", "v1", "TokenRequest") {
             api::canon::canonicalize(&mut v, ty);
         }
-        v.make_map().entries_mut().splice(0..0, [(f::kind.into(), "TokenRequest".into()), (f::apiVersion.into(), "authentication.k8s.io/v1".into())]);
+        v.make_map().entries_mut().splice(
+            0..0,
+            [(f::kind.into(), "TokenRequest".into()), (f::apiVersion.into(), "authentication.k8s.io/v1".into())],
+        );
         Ok(Outcome::Made(v, 201))
     }
 }

@@ -18,7 +18,9 @@ impl Registry {
             }
         }
         let selector = match r.kind.as_str() {
-            "ReplicationController" => spec.at(f::selector).as_map().map(api::selector::LabelSelector::from_map).unwrap_or_default(),
+            "ReplicationController" => {
+                spec.at(f::selector).as_map().map(api::selector::LabelSelector::from_map).unwrap_or_default()
+            }
             _ => api::selector::LabelSelector::from_object(spec.at(f::selector)).unwrap_or_default(),
         };
         let mut s = object([("replicas", status.at(f::replicas).int().into())]);
@@ -30,11 +32,24 @@ impl Registry {
         if spec.at(f::replicas).int() != 0 {
             desired.set(f::replicas, spec.at(f::replicas).int());
         }
-        object([(f::kind, "Scale".into()), (f::apiVersion, "autoscaling/v1".into()), (f::metadata, meta), (f::spec, desired), (f::status, s)])
+        object([
+            (f::kind, "Scale".into()),
+            (f::apiVersion, "autoscaling/v1".into()),
+            (f::metadata, meta),
+            (f::spec, desired),
+            (f::status, s),
+        ])
     }
 
     /// Sets the number of replicas.
-    pub async fn set_scale(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, name: &str, scale: &Value) -> Result<Outcome, Status> {
+    pub async fn set_scale(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+        scale: &Value,
+    ) -> Result<Outcome, Status> {
         let replicas = scale.at(f::spec).at(f::replicas).int();
         if replicas < 0 {
             let mut errs = FieldErrors::new();
@@ -63,7 +78,13 @@ impl Registry {
     }
 
     /// Binds a pod to a node.
-    pub async fn bind(self: &Arc<Self>, cx: &mut Context, namespace: &str, name: &str, binding: &Value) -> Result<Outcome, Status> {
+    pub async fn bind(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        namespace: &str,
+        name: &str,
+        binding: &Value,
+    ) -> Result<Outcome, Status> {
         let r = kinds::by_path("", "v1", "pods").ok_or_else(|| Status::internal("pods are not served"))?;
         let own = binding.at(f::metadata).at(f::name).str();
         if own != name {
@@ -89,7 +110,10 @@ impl Registry {
             let conflict = |why: String| Status::conflict("", "pods/binding", name, &why);
             let m = live.at(f::metadata);
             if !uid.is_empty() && uid != m.at(f::uid).str() {
-                return Err(conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", m.at(f::uid).str())));
+                return Err(conflict(format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                    m.at(f::uid).str()
+                )));
             }
             if m.has(f::deletionTimestamp) {
                 return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));
@@ -116,7 +140,13 @@ impl Registry {
     }
 
     /// Evicts a pod, if the budgets allow.
-    pub async fn evict(self: &Arc<Self>, cx: &mut Context, namespace: &str, name: &str, options: DeleteOptions) -> Result<Outcome, Status> {
+    pub async fn evict(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        namespace: &str,
+        name: &str,
+        options: DeleteOptions,
+    ) -> Result<Outcome, Status> {
         let r = kinds::by_path("", "v1", "pods").ok_or_else(|| Status::internal("pods are not served"))?;
         let (pod, _) = self.load(r, namespace, name).ok_or_else(|| Status::not_found("", "pods", name))?;
         let phase = pod.at(f::status).at(f::phase).str();
@@ -129,11 +159,25 @@ impl Registry {
     }
 
     async fn spend_budget(self: &Arc<Self>, cx: &mut Context, namespace: &str, pod: &Value) -> Result<(), Status> {
-        let r = kinds::by_path("policy", "v1", "poddisruptionbudgets").ok_or_else(|| Status::internal("budgets are not served"))?;
+        let r = kinds::by_path("policy", "v1", "poddisruptionbudgets")
+            .ok_or_else(|| Status::internal("budgets are not served"))?;
         let labels = pod.at(f::metadata).at(f::labels);
-        let budgets: Vec<Value> = self.all("policy", "poddisruptionbudgets", namespace).into_iter().filter(|b| api::selector::LabelSelector::from_object(b.at(f::spec).at(f::selector)).is_ok_and(|s| s.matches(labels))).collect();
+        let budgets: Vec<Value> = self
+            .all("policy", "poddisruptionbudgets", namespace)
+            .into_iter()
+            .filter(|b| {
+                api::selector::LabelSelector::from_object(b.at(f::spec).at(f::selector))
+                    .is_ok_and(|s| s.matches(labels))
+            })
+            .collect();
         let [budget] = &budgets[..] else {
-            return if budgets.is_empty() { Ok(()) } else { Err(Status::unclassified("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")) };
+            return if budgets.is_empty() {
+                Ok(())
+            } else {
+                Err(Status::unclassified(
+                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+                ))
+            };
         };
         let name = budget.at(f::metadata).at(f::name).str().to_string();
         let pod_name = pod.at(f::metadata).at(f::name).str().to_string();
@@ -141,17 +185,31 @@ impl Registry {
             let Some((live, _)) = live else { return Ok(None) };
             let status = live.at(f::status);
             let refuse = |message: String, seconds: u32| {
-                let mut s = Status::failure(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.");
+                let mut s = Status::failure(
+                    429,
+                    "TooManyRequests",
+                    "Cannot evict pod as it would violate the pod's disruption budget.",
+                );
                 s.causes.push(api::status::Cause { reason: "DisruptionBudget".into(), message, field: String::new() });
                 s.retry_after = seconds;
                 s.details = true;
                 s
             };
             if status.at(f::observedGeneration).int() < live.at(f::metadata).at(f::generation).int() {
-                return Err(refuse(format!("The disruption budget {name} is still being processed by the server."), 10));
+                return Err(refuse(
+                    format!("The disruption budget {name} is still being processed by the server."),
+                    10,
+                ));
             }
             if status.at(f::disruptionsAllowed).int() <= 0 {
-                return Err(refuse(format!("The disruption budget {name} needs {} healthy pods and has {} currently", status.at(f::desiredHealthy).int(), status.at(f::currentHealthy).int()), 0));
+                return Err(refuse(
+                    format!(
+                        "The disruption budget {name} needs {} healthy pods and has {} currently",
+                        status.at(f::desiredHealthy).int(),
+                        status.at(f::currentHealthy).int()
+                    ),
+                    0,
+                ));
             }
             let mut new = live.clone();
             let now = registry.now();
@@ -183,7 +241,16 @@ impl Registry {
 
     /// Replaces one member that only a subresource may change.
     #[allow(clippy::too_many_arguments, reason = "a request's own parameters")]
-    pub async fn replace_member(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, name: &str, sub: &'static str, path: &'static [api::Name], sent: &Value) -> Result<Outcome, Status> {
+    pub async fn replace_member(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+        sub: &'static str,
+        path: &'static [api::Name],
+        sent: &Value,
+    ) -> Result<Outcome, Status> {
         self.guaranteed(cx, r, namespace, name, Part::Sub(sub), &mut |registry, cx, live| {
             let Some((live, _)) = live else { return Err(Status::not_found(&r.group, &r.plural, name)) };
             let value = path.iter().fold(sent, |v, k| v.at(*k)).clone();
@@ -200,7 +267,8 @@ impl Registry {
 /// A scheduled pod says so.
 fn scheduled(status: &mut Value, now: &str) {
     let list = status.entry(f::conditions).make_list();
-    let condition = object([("type", "PodScheduled".into()), ("status", "True".into()), ("lastTransitionTime", now.into())]);
+    let condition =
+        object([("type", "PodScheduled".into()), ("status", "True".into()), ("lastTransitionTime", now.into())]);
     match list.iter_mut().find(|c| c.at(f::type_).str() == "PodScheduled") {
         Some(c) if c.at(f::status).str() == "True" => {}
         Some(c) => *c = condition,

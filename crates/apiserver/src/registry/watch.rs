@@ -56,12 +56,21 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
 impl Registry {
     /// Opens a watch.
-    pub async fn watch(self: &Arc<Self>, r: &'static Resource, namespace: &str, o: ListOptions) -> Result<Watching, Status> {
+    pub async fn watch(
+        self: &Arc<Self>,
+        r: &'static Resource,
+        namespace: &str,
+        o: ListOptions,
+    ) -> Result<Watching, Status> {
         let cache = self.cache(r).ok_or_else(|| Status::method_not_supported(&r.group, &r.plural, "watch"))?;
         let version = o.resource_version.clone();
         let from: u64 = match version.as_str() {
             "" | "0" => 0,
-            v => v.parse().map_err(|_| Status::unclassified(format!("invalid resource version {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax")))?,
+            v => v.parse().map_err(|_| {
+                Status::unclassified(format!(
+                    "invalid resource version {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
+                ))
+            })?,
         };
         if version.is_empty() || (o.initial_events == Some(true) && version != "0") {
             self.catch_up().await;
@@ -69,11 +78,18 @@ impl Registry {
         if from > 0 {
             let wait = platform::time::timeout(Duration::from_secs(3), self.wait_for(from)).await;
             if wait.is_err() && o.initial_events == Some(true) {
-                return Err(Status::failure(504, "Timeout", format!("Too large resource version: {from}, current: {}", self.revision())));
+                return Err(Status::failure(
+                    504,
+                    "Timeout",
+                    format!("Too large resource version: {from}, current: {}", self.revision()),
+                ));
             }
         }
         let name = o.fields.required("metadata.name");
-        let node = o.fields.required("spec.nodeName").filter(|_| r.selectable.iter().any(|s| s == "spec.nodeName") && !name.is_some());
+        let node = o
+            .fields
+            .required("spec.nodeName")
+            .filter(|_| r.selectable.iter().any(|s| s == "spec.nodeName") && !name.is_some());
         let namespaced_name = name.filter(|_| !r.namespaced || !namespace.is_empty());
         let interest = interest(namespace, namespaced_name, node);
         let wants_initial = match o.initial_events {
@@ -86,13 +102,26 @@ impl Registry {
             (list.into_iter().filter(|x| o.selects(x, stored_of(r))).collect(), revision, subscription)
         } else {
             let after = if from == 0 { self.revision() } else { from };
-            let subscription = cache.subscribe(after, interest).map_err(|b| super::read::gone(&format!("too old resource version: {after} ({})", b.oldest)))?;
+            let subscription = cache
+                .subscribe(after, interest)
+                .map_err(|b| super::read::gone(&format!("too old resource version: {after} ({})", b.oldest)))?;
             (VecDeque::new(), after, subscription)
         };
         let now = Instant::now();
         let announce = (o.initial_events == Some(true) && o.bookmarks).then_some(start);
         let deadline = o.timeout.map(|s| now + Duration::from_secs(s.max(0) as u64));
-        Ok(Watching { registry: self.clone(), r, namespace: namespace.into(), options: o, subscription, initial, announce, deadline, next_bookmark: now + BOOKMARK_EVERY, position: start })
+        Ok(Watching {
+            registry: self.clone(),
+            r,
+            namespace: namespace.into(),
+            options: o,
+            subscription,
+            initial,
+            announce,
+            deadline,
+            next_bookmark: now + BOOKMARK_EVERY,
+            position: start,
+        })
     }
 }
 
@@ -149,10 +178,22 @@ impl Watching {
         let now = event.kind != EventKind::Deleted && self.options.selects(&event.object, stored);
         let before = event.prev.as_ref().is_some_and(|p| self.options.selects(p, stored));
         match (before, now) {
-            (false, true) => Some(Seen { kind: EventKind::Added, object: event.object.clone(), shared: (event.kind == EventKind::Added).then(|| event.clone()) }),
-            (true, true) => Some(Seen { kind: EventKind::Modified, object: event.object.clone(), shared: Some(event.clone()) }),
-            (true, false) if event.kind == EventKind::Deleted => Some(Seen { kind: EventKind::Deleted, object: event.object.clone(), shared: Some(event.clone()) }),
-            (true, false) => event.prev.as_ref().map(|p| Seen { kind: EventKind::Deleted, object: Arc::new(p.at_revision(event.revision)), shared: None }),
+            (false, true) => Some(Seen {
+                kind: EventKind::Added,
+                object: event.object.clone(),
+                shared: (event.kind == EventKind::Added).then(|| event.clone()),
+            }),
+            (true, true) => {
+                Some(Seen { kind: EventKind::Modified, object: event.object.clone(), shared: Some(event.clone()) })
+            }
+            (true, false) if event.kind == EventKind::Deleted => {
+                Some(Seen { kind: EventKind::Deleted, object: event.object.clone(), shared: Some(event.clone()) })
+            }
+            (true, false) => event.prev.as_ref().map(|p| Seen {
+                kind: EventKind::Deleted,
+                object: Arc::new(p.at_revision(event.revision)),
+                shared: None,
+            }),
             (false, false) => None,
         }
     }
@@ -202,7 +243,12 @@ impl Watching {
         let compact = Form { pretty: false, view, ..form };
         let object = encode::object_form(&text, self.r, compact, 0, Include::None);
         if form.view == View::Table {
-            let table = encode::table(self.r, v.at(f::metadata).clone(), vec![encode::row(self.r, &v, &text, 0, include_of(&self.options))], true);
+            let table = encode::table(
+                self.r,
+                v.at(f::metadata).clone(),
+                vec![encode::row(self.r, &v, &text, 0, include_of(&self.options))],
+                true,
+            );
             return event_frame("BOOKMARK", &encode::value_form(&table, compact), form.media);
         }
         event_frame("BOOKMARK", &object, form.media)
@@ -236,7 +282,8 @@ fn event_frame(kind: &str, object: &Bytes, media: Media) -> Bytes {
             Bytes::from(out)
         }
         Media::Yaml => {
-            let v = json::parse(object).unwrap_or_else(|_| api::yaml::parse(&String::from_utf8_lossy(object)).unwrap_or_default());
+            let v = json::parse(object)
+                .unwrap_or_else(|_| api::yaml::parse(&String::from_utf8_lossy(object)).unwrap_or_default());
             let event = api::value::object([("object", v), ("type", kind.into())]);
             Bytes::from(format!("---\n{}", api::yaml::to_string(&event)))
         }

@@ -43,7 +43,8 @@ pub(crate) fn reset_fields(r: &Resource, part: Part) -> apply::set::Set {
     match part {
         Part::Main if r.has_status() => apply::members(&["status"]),
         Part::Status => {
-            let mut names: Vec<&str> = r.ty.fields.iter().map(|f| f.name.as_str()).filter(|n| !matches!(*n, "metadata" | "status")).collect();
+            let mut names: Vec<&str> =
+                r.ty.fields.iter().map(|f| f.name.as_str()).filter(|n| !matches!(*n, "metadata" | "status")).collect();
             if r.kind == "Pod" {
                 names.extend(["metadata/deletionTimestamp", "metadata/ownerReferences"]);
             } else if matches!(r.group.as_str(), "apps" | "batch") && r.kind != "CronJob" {
@@ -57,7 +58,15 @@ pub(crate) fn reset_fields(r: &Resource, part: Part) -> apply::set::Set {
 
 impl Registry {
     /// Records who owns what after any verb but apply.
-    pub(crate) fn own(&self, cx: &Context, r: &'static Resource, live: &Value, new: &mut Value, create: bool, part: Part) {
+    pub(crate) fn own(
+        &self,
+        cx: &Context,
+        r: &'static Resource,
+        live: &Value,
+        new: &mut Value,
+        create: bool,
+        part: Part,
+    ) {
         let reset = reset_fields(r, part);
         let now = self.now();
         let mut empty;
@@ -70,12 +79,24 @@ impl Registry {
             live
         };
         api::canon::canonicalize(new, r.ty);
-        let w = Writer { manager: &cx.field_manager, api_version: &r.api_version(), subresource: part.name(), now: &now, reset: &reset };
+        let w = Writer {
+            manager: &cx.field_manager,
+            api_version: &r.api_version(),
+            subresource: part.name(),
+            now: &now,
+            reset: &reset,
+        };
         apply::update(live, new, r.ty, create, w);
     }
 
     /// CREATE.
-    pub async fn create(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, mut object: Value) -> Result<Outcome, Status> {
+    pub async fn create(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Outcome, Status> {
         check_place(r, namespace, "", &mut object)?;
         if !object.at(f::metadata).at(f::resourceVersion).is_zero() {
             return Err(Status::unclassified("resourceVersion should not be set on objects to be created"));
@@ -86,8 +107,15 @@ impl Registry {
     }
 
     /// CREATE of an object whose ownership is recorded already.
-    pub(crate) async fn create_owned(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, object: Value) -> Result<Outcome, Status> {
-        let generated = object.at(f::metadata).at(f::name).str().is_empty() && !object.at(f::metadata).at(f::generateName).str().is_empty();
+    pub(crate) async fn create_owned(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Outcome, Status> {
+        let generated = object.at(f::metadata).at(f::name).str().is_empty()
+            && !object.at(f::metadata).at(f::generateName).str().is_empty();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -102,9 +130,24 @@ impl Registry {
         }
     }
 
-    async fn create_once(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, mut object: Value) -> Result<Outcome, Status> {
+    async fn create_once(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Outcome, Status> {
         let name = object.at(f::metadata).at(f::name).str().to_string();
-        let attrs = Attrs { operation: Operation::Create, resource: r, subresource: "", namespace, name: &name, user: &cx.user.clone(), dry_run: cx.dry_run, old: None };
+        let attrs = Attrs {
+            operation: Operation::Create,
+            resource: r,
+            subresource: "",
+            namespace,
+            name: &name,
+            user: &cx.user.clone(),
+            dry_run: cx.dry_run,
+            old: None,
+        };
         admission::mutate(self, &attrs, &mut object, &mut cx.warnings)?;
         (r.rules.defaults)(&mut object);
         let (uid, now, suffix) = (self.uuid(), self.now(), self.suffix());
@@ -132,7 +175,11 @@ impl Registry {
         let (text, rv_at) = self.stored_text(&mut object, r);
         if cx.dry_run {
             let exists = self.cache(r).is_some_and(|c| c.get(&key).is_some());
-            return if exists { Err(Status::already_exists(&r.group, &r.plural, &name)) } else { Ok(Outcome::Object(r, without_revision(&text), 201)) };
+            return if exists {
+                Err(Status::already_exists(&r.group, &r.plural, &name))
+            } else {
+                Ok(Outcome::Object(r, without_revision(&text), 201))
+            };
         }
         let mut changes = vec![self.put(r, key.clone(), text, rv_at)];
         changes.append(&mut extra);
@@ -140,7 +187,9 @@ impl Registry {
         let commit = Commit { expect, changes, durability: durability(r, None, None), meta: self.meta(cx, None) };
         match self.commit(commit).await {
             Ok(bytes) => Ok(Outcome::Object(r, bytes, 201)),
-            Err(CommitError::Conflict { key: k, .. }) if *k == *key => Err(Status::already_exists(&r.group, &r.plural, &name)),
+            Err(CommitError::Conflict { key: k, .. }) if *k == *key => {
+                Err(Status::already_exists(&r.group, &r.plural, &name))
+            }
             Err(e) => Err(commit_failed(e)),
         }
     }
@@ -159,7 +208,9 @@ impl Registry {
         let put = Change::put(key, text, rv_at);
         match r.plural.as_str() {
             "secrets" => put.sealed(),
-            "events" => put.expires_at(self.env.wall().plus(std::time::Duration::from_secs(self.settings.event_ttl_seconds.max(0) as u64))),
+            "events" => put.expires_at(
+                self.env.wall().plus(std::time::Duration::from_secs(self.settings.event_ttl_seconds.max(0) as u64)),
+            ),
             _ => put,
         }
     }
@@ -172,7 +223,15 @@ impl Registry {
     }
 
     /// UPDATE (PUT).
-    pub async fn update(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, name: &str, mut object: Value, part: Part) -> Result<Outcome, Status> {
+    pub async fn update(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+        mut object: Value,
+        part: Part,
+    ) -> Result<Outcome, Status> {
         check_place(r, namespace, name, &mut object)?;
         let given = object.at(f::metadata).at(f::resourceVersion).str().to_string();
         let version = parse_given(&given)?;
@@ -203,7 +262,9 @@ impl Registry {
                         errs.invalid(&path.child("resourceVersion"), 0_i64, "must be specified for an update");
                         return Err(Status::invalid(&r.group, &r.kind, name, &errs));
                     }
-                    Some(v) if v != at.revision => return Err(Status::conflict(&r.group, &r.plural, name, Status::MODIFIED)),
+                    Some(v) if v != at.revision => {
+                        return Err(Status::conflict(&r.group, &r.plural, name, Status::MODIFIED));
+                    }
                     _ => {}
                 }
                 let mut new = sent.clone();
@@ -229,7 +290,10 @@ impl Registry {
         namespace: &str,
         name: &str,
         part: Part,
-        change: &mut (dyn FnMut(&Arc<Registry>, &mut Context, Option<(&Value, &Object)>) -> Result<Option<Value>, Status> + Send),
+        change: &mut (
+                 dyn FnMut(&Arc<Registry>, &mut Context, Option<(&Value, &Object)>) -> Result<Option<Value>, Status>
+                     + Send
+             ),
     ) -> Result<Outcome, Status> {
         let key = r.key(namespace, name);
         let mut current: Option<Arc<Object>> = self.cache(r).and_then(|c| c.get(&key));
@@ -238,11 +302,15 @@ impl Registry {
             cx.warnings.truncate(warnings);
             let live = current.as_ref().map(|o| self.served_tree(&o.bytes, r));
             let new = change(self, cx, live.as_ref().zip(current.as_deref()))?;
-            let (Some(new), Some(live), Some(at)) = (new, live, current.clone()) else { return Ok(Outcome::Made(Value::Null, 200)) };
+            let (Some(new), Some(live), Some(at)) = (new, live, current.clone()) else {
+                return Ok(Outcome::Made(Value::Null, 200));
+            };
             match self.replace(cx, r, namespace, name, part, &live, &at, new).await {
                 Ok(done) => return Ok(done),
                 Err(Failure::Status(s)) => return Err(*s),
-                Err(Failure::Raced(entry)) => current = entry.map(|e| Arc::new(super::object_of(&e, super::stored_of(r)))),
+                Err(Failure::Raced(entry)) => {
+                    current = entry.map(|e| Arc::new(super::object_of(&e, super::stored_of(r))))
+                }
             }
         }
         Err(Status::conflict(&r.group, &r.plural, name, Status::MODIFIED))
@@ -255,9 +323,28 @@ impl Registry {
 
     /// The second half of an update: prepare, admit, validate, commit.
     #[allow(clippy::too_many_arguments, reason = "the state of one write, used here only")]
-    async fn replace(self: &Arc<Self>, cx: &mut Context, r: &'static Resource, namespace: &str, name: &str, part: Part, live: &Value, at: &Object, mut new: Value) -> Result<Outcome, Failure> {
+    async fn replace(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        live: &Value,
+        at: &Object,
+        mut new: Value,
+    ) -> Result<Outcome, Failure> {
         let user = cx.user.clone();
-        let attrs = Attrs { operation: Operation::Update, resource: r, subresource: part.name(), namespace, name, user: &user, dry_run: cx.dry_run, old: Some(live) };
+        let attrs = Attrs {
+            operation: Operation::Update,
+            resource: r,
+            subresource: part.name(),
+            namespace,
+            name,
+            user: &user,
+            dry_run: cx.dry_run,
+            old: Some(live),
+        };
         prepare_update(r, part, &mut new, live);
         admission::mutate(self, &attrs, &mut new, &mut cx.warnings)?;
         (r.rules.defaults)(&mut new);
@@ -285,9 +372,15 @@ impl Registry {
             return Err(Status::invalid(&r.group, &r.kind, name, &errs).into());
         }
         admission::validate(self, &attrs, &new)?;
-        let finished = live.at(f::metadata).has(f::deletionTimestamp) && new.at(f::metadata).at(f::finalizers).is_zero() && super::delete::may_vanish(r, &new);
+        let finished = live.at(f::metadata).has(f::deletionTimestamp)
+            && new.at(f::metadata).at(f::finalizers).is_zero()
+            && super::delete::may_vanish(r, &new);
         let _turn = if r.kind == "Service" { Some(self.allocation.lock().await) } else { None };
-        let mut extra = if r.kind == "Service" && part == Part::Main { self.allocate(&mut new, Some(live), cx.dry_run)? } else { Vec::new() };
+        let mut extra = if r.kind == "Service" && part == Part::Main {
+            self.allocate(&mut new, Some(live), cx.dry_run)?
+        } else {
+            Vec::new()
+        };
         let key: Arc<str> = r.key(namespace, name).into();
         let durability = durability(r, Some(live), Some(&new));
         let (text, rv_at) = self.stored_text(&mut new, r);
@@ -300,7 +393,12 @@ impl Registry {
         let mut changes = vec![first];
         changes.append(&mut extra);
         let mut expect = vec![Expectation { key: key.clone(), state: Expected::Revision(Revision(at.revision)) }];
-        expect.extend(changes[1..].iter().filter(|c| matches!(c, Change::Put { .. })).map(|c| Expectation { key: c.key().clone(), state: Expected::Absent }));
+        expect.extend(
+            changes[1..]
+                .iter()
+                .filter(|c| matches!(c, Change::Put { .. }))
+                .map(|c| Expectation { key: c.key().clone(), state: Expected::Absent }),
+        );
         let commit = Commit { expect, changes, durability, meta: self.meta(cx, Some(at.revision)) };
         match self.commit(commit).await {
             Ok(bytes) => Ok(Outcome::Object(r, last.unwrap_or(bytes), 200)),
@@ -372,7 +470,14 @@ fn keep_times(new: &mut Value, live: &Value) {
         return;
     }
     for e in &mut n {
-        let Some(old) = o.iter().find(|x| x.manager == e.manager && x.apply == e.apply && x.subresource == e.subresource && x.api_version == e.api_version) else { return };
+        let Some(old) = o.iter().find(|x| {
+            x.manager == e.manager
+                && x.apply == e.apply
+                && x.subresource == e.subresource
+                && x.api_version == e.api_version
+        }) else {
+            return;
+        };
         if old.fields != e.fields {
             return;
         }
@@ -405,7 +510,9 @@ fn durability(r: &Resource, old: Option<&Value>, new: Option<&Value>) -> store::
 /// The object is another one than the client thinks.
 pub(crate) fn uid_conflict(r: &Resource, namespace: &str, name: &str, uid: &str, live: &str) -> Status {
     let key = r.key(namespace, name);
-    let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {live}");
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {live}"
+    );
     Status::conflict(&r.group, &r.plural, name, &why)
 }
 
@@ -419,7 +526,9 @@ pub(crate) fn commit_failed(e: CommitError) -> Status {
             s.retry_after = 1;
             s
         }
-        CommitError::Conflict { key, .. } => Status::failure(409, "Conflict", format!("{key} was changed at the same time; please try again")),
+        CommitError::Conflict { key, .. } => {
+            Status::failure(409, "Conflict", format!("{key} was changed at the same time; please try again"))
+        }
         CommitError::Seal(why) => Status::internal(why),
     }
 }
@@ -427,7 +536,11 @@ pub(crate) fn commit_failed(e: CommitError) -> Status {
 fn parse_given(version: &str) -> Result<Option<u64>, Status> {
     match version {
         "" | "0" => Ok(None),
-        v => v.parse().map(Some).map_err(|_| Status::unclassified(format!("invalid resource version {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"))),
+        v => v.parse().map(Some).map_err(|_| {
+            Status::unclassified(format!(
+                "invalid resource version {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
+            ))
+        }),
     }
 }
 
@@ -436,7 +549,9 @@ pub(crate) fn check_place(r: &Resource, namespace: &str, name: &str, object: &mu
     let m = object.entry(f::metadata).make_map();
     let given = m.get(f::namespace).map(Value::str).unwrap_or_default().to_string();
     if !given.is_empty() && given != namespace && r.namespaced {
-        return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     if r.namespaced {
         m.set(f::namespace, namespace);
@@ -448,7 +563,9 @@ pub(crate) fn check_place(r: &Resource, namespace: &str, name: &str, object: &mu
     if own.is_empty() {
         m.set(f::name, name);
     } else if own != name {
-        return Err(Status::bad_request(format!("the name of the object ({own}) does not match the name on the URL ({name})")));
+        return Err(Status::bad_request(format!(
+            "the name of the object ({own}) does not match the name on the URL ({name})"
+        )));
     }
     Ok(())
 }

@@ -37,7 +37,12 @@ const TOLERATED: &[(&str, &str)] = &[
 fn tolerations(template: &Value) -> Vec<Toleration> {
     let mut out: Vec<Toleration> = serde_json::from_value(template["spec"]["tolerations"].clone()).unwrap_or_default();
     let mut add = |key: &str, effect: &str| {
-        out.push(Toleration { key: key.into(), operator: "Exists".into(), effect: effect.into(), ..Toleration::default() });
+        out.push(Toleration {
+            key: key.into(),
+            operator: "Exists".into(),
+            effect: effect.into(),
+            ..Toleration::default()
+        });
     };
     TOLERATED.iter().for_each(|(key, effect)| add(key, effect));
     if template["spec"]["hostNetwork"] == true {
@@ -58,13 +63,17 @@ fn selects(template: &Value, node: &Node) -> bool {
         return false;
     }
     let fields = BTreeMap::from([("metadata.name".to_string(), node.metadata.name.clone())]);
-    let Some(terms) = spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms") else {
+    let Some(terms) =
+        spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms")
+    else {
         return true;
     };
     terms.as_array().into_iter().flatten().any(|term| {
         let read = |name: &str| serde_json::from_value::<Vec<Expression>>(term[name].clone()).unwrap_or_default();
         let (by_label, by_field) = (read("matchExpressions"), read("matchFields"));
-        !(by_label.is_empty() && by_field.is_empty()) && by_label.iter().all(|e| e.matches(labels)) && by_field.iter().all(|e| e.matches(&fields))
+        !(by_label.is_empty() && by_field.is_empty())
+            && by_label.iter().all(|e| e.matches(labels))
+            && by_field.iter().all(|e| e.matches(&fields))
     })
 }
 
@@ -83,7 +92,8 @@ fn node_of(pod: &Pod) -> String {
     if !pod.spec.node_name.is_empty() {
         return pod.spec.node_name.clone();
     }
-    let pointer = "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0";
+    let pointer =
+        "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0";
     pod.spec.affinity.as_ref().and_then(|a| a.pointer(pointer)).and_then(Value::as_str).unwrap_or_default().to_string()
 }
 
@@ -110,7 +120,8 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
     if set.metadata.is_deleting() {
         return plan;
     }
-    let revision = revisions::current(&resources::DAEMONSETS, &set.metadata, &set.spec.template, &world.revisions, &mut plan);
+    let revision =
+        revisions::current(&resources::DAEMONSETS, &set.metadata, &set.spec.template, &world.revisions, &mut plan);
     let owner = pods::controller_ref(&resources::DAEMONSETS, &set.metadata);
     let mut by_node: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
     for pod in &world.pods {
@@ -121,9 +132,18 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
             Claim::Ignore => {}
         }
     }
-    let used: Vec<&str> = world.pods.iter().filter_map(|p| p.metadata.labels.get(REVISION_HASH).map(String::as_str)).chain([revision.hash.as_str()]).collect();
+    let used: Vec<&str> = world
+        .pods
+        .iter()
+        .filter_map(|p| p.metadata.labels.get(REVISION_HASH).map(String::as_str))
+        .chain([revision.hash.as_str()])
+        .collect();
     revisions::truncate(&world.revisions, &used, set.spec.revision_history_limit, &mut plan);
-    let status = DaemonSetStatus { observed_generation: set.metadata.generation, collision_count: set.status.collision_count, ..Default::default() };
+    let status = DaemonSetStatus {
+        observed_generation: set.metadata.generation,
+        collision_count: set.status.collision_count,
+        ..Default::default()
+    };
     let announce = Announce { regarding: Regarding::of(&resources::DAEMONSETS, &set.metadata), child: "pod" };
     let tolerations = tolerations(&set.spec.template);
     let mut work = Work { set, hash: revision.hash, tolerations, now: now.unix_seconds(), announce, plan, status };
@@ -153,7 +173,8 @@ impl Work<'_> {
 
     fn nodes(&mut self, nodes: &[Arc<Node>], by_node: &BTreeMap<String, Vec<Arc<Pod>>>) {
         let mut wanted: Vec<(String, Here)> = Vec::new();
-        let mut gone: Vec<&String> = by_node.keys().filter(|name| !nodes.iter().any(|n| n.metadata.name == **name)).collect();
+        let mut gone: Vec<&String> =
+            by_node.keys().filter(|name| !nodes.iter().any(|n| n.metadata.name == **name)).collect();
         gone.retain(|name| !name.is_empty());
         for node in nodes {
             let (run, stay) = fits(&self.set.spec.template, &self.tolerations, node);
@@ -214,8 +235,17 @@ impl Work<'_> {
                 let failed = pod.status.phase == "Failed";
                 let what = if failed { "failed" } else { "succeeded" };
                 let reason = if failed { "FailedDaemonPod" } else { "SucceededDaemonPod" };
-                let message = format!("Found {what} daemon pod {} on node {node}, will try to {} it", pod.metadata.key(), if failed { "kill" } else { "delete" });
-                self.plan.push(Op::Tell(Event { regarding: self.announce.regarding.clone(), warning: failed, reason: reason.into(), message }));
+                let message = format!(
+                    "Found {what} daemon pod {} on node {node}, will try to {} it",
+                    pod.metadata.key(),
+                    if failed { "kill" } else { "delete" }
+                );
+                self.plan.push(Op::Tell(Event {
+                    regarding: self.announce.regarding.clone(),
+                    warning: failed,
+                    reason: reason.into(),
+                    message,
+                }));
                 self.plan.push(pods::delete(&pod).announced(self.announce.clone()));
                 out.ending = true;
             } else if pod.metadata.labels.get(REVISION_HASH) == Some(&self.hash) {
@@ -247,8 +277,10 @@ impl Work<'_> {
         pod["metadata"]["labels"]["pod-template-generation"] = self.set.metadata.generation.to_string().into();
         pod["spec"]["tolerations"] = json!(self.tolerations);
         let terms = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]);
-        pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] = json!({"nodeSelectorTerms": terms});
-        self.plan.push(Op::create(&resources::PODS, &self.set.metadata.namespace, pod).announced(self.announce.clone()));
+        pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
+            json!({"nodeSelectorTerms": terms});
+        self.plan
+            .push(Op::create(&resources::PODS, &self.set.metadata.namespace, pod).announced(self.announce.clone()));
     }
 
     /// Replaces old pods, within unavailability or surge.

@@ -31,7 +31,8 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
     uids.sort_unstable();
     uids.dedup();
     let scale: i64 = uids.iter().filter_map(|u| world.scales.get(*u)).sum();
-    let unknown = uids.iter().any(|u| !world.scales.contains_key(*u)) || live.iter().any(|p| p.metadata.controller().is_none());
+    let unknown =
+        uids.iter().any(|u| !world.scales.contains_key(*u)) || live.iter().any(|p| p.metadata.controller().is_none());
     let count = live.len() as i64;
     let (expected, desired, failed) = match (&budget.spec.max_unavailable, &budget.spec.min_available) {
         (Some(_), _) if unknown => (0, 0, true),
@@ -51,7 +52,10 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
         }
         there && fresh
     });
-    let healthy = live.iter().filter(|p| !p.metadata.is_deleting() && !disrupted.contains_key(&p.metadata.name) && is_ready(p)).count() as i64;
+    let healthy = live
+        .iter()
+        .filter(|p| !p.metadata.is_deleting() && !disrupted.contains_key(&p.metadata.name) && is_ready(p))
+        .count() as i64;
     let allowed = if expected <= 0 || failed { 0 } else { (healthy - desired).max(0) };
     let mut status = BudgetStatus {
         observed_generation: budget.metadata.generation,
@@ -69,18 +73,27 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
     };
     let mut other = BTreeMap::new();
     other.insert("observedGeneration".to_string(), budget.metadata.generation.into());
-    set_condition(&mut status.conditions, Condition {
-        kind: "DisruptionAllowed".into(),
-        status: ok.into(),
-        last_transition_time: Some(api::time::format_seconds(now.unix_seconds())),
-        reason: reason.into(),
-        message: if failed { "found no controllers for all pods".into() } else { String::new() },
-        other,
-        ..Condition::default()
-    });
+    set_condition(
+        &mut status.conditions,
+        Condition {
+            kind: "DisruptionAllowed".into(),
+            status: ok.into(),
+            last_transition_time: Some(api::time::format_seconds(now.unix_seconds())),
+            reason: reason.into(),
+            message: if failed { "found no controllers for all pods".into() } else { String::new() },
+            other,
+            ..Condition::default()
+        },
+    );
     if status != budget.status {
         static BUDGETS: Resource = resources::PODDISRUPTIONBUDGETS;
-        let gone: BTreeMap<_, _> = budget.status.disrupted_pods.keys().filter(|k| !status.disrupted_pods.contains_key(*k)).map(|k| (k, ())).collect();
+        let gone: BTreeMap<_, _> = budget
+            .status
+            .disrupted_pods
+            .keys()
+            .filter(|k| !status.disrupted_pods.contains_key(*k))
+            .map(|k| (k, ()))
+            .collect();
         let mut patch = json!(status);
         for name in gone.keys() {
             patch["disruptedPods"][name.as_str()] = serde_json::Value::Null;

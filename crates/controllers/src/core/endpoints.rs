@@ -52,7 +52,10 @@ fn port_on(port: &ServicePort, pod: &Pod) -> Option<i32> {
         Value::String(name) => {
             let ports = pod.spec.containers.iter().flat_map(|c| &c.ports);
             let protocol = |p: &str| if p.is_empty() { "TCP".to_string() } else { p.to_string() };
-            ports.filter(|p| p.name == *name && protocol(&p.protocol) == protocol(&port.protocol)).map(|p| p.container_port).next()
+            ports
+                .filter(|p| p.name == *name && protocol(&p.protocol) == protocol(&port.protocol))
+                .map(|p| p.container_port)
+                .next()
         }
         Value::Number(number) if number.as_i64() != Some(0) => number.as_i64().and_then(|n| i32::try_from(n).ok()),
         _ => Some(port.port),
@@ -123,7 +126,8 @@ pub fn slices(world: &World) -> Plan {
     if service.spec.selector.is_empty() || service.spec.kind == "ExternalName" {
         return plan;
     }
-    let families = if service.spec.ip_families.is_empty() { vec!["IPv4".to_string()] } else { service.spec.ip_families.clone() };
+    let families =
+        if service.spec.ip_families.is_empty() { vec!["IPv4".to_string()] } else { service.spec.ip_families.clone() };
     for family in &families {
         family_slices(world, service, family, &mut plan);
     }
@@ -134,7 +138,10 @@ pub fn slices(world: &World) -> Plan {
 }
 
 fn delete_slice(slice: &EndpointSlice) -> Op {
-    Op::delete(Target::new(&resources::ENDPOINTSLICES, &slice.metadata.namespace, &slice.metadata.name), &slice.metadata.uid)
+    Op::delete(
+        Target::new(&resources::ENDPOINTSLICES, &slice.metadata.namespace, &slice.metadata.name),
+        &slice.metadata.uid,
+    )
 }
 
 /// Which pod an endpoint is of.
@@ -152,7 +159,8 @@ fn family_slices(world: &World, service: &Service, family: &str, plan: &mut Plan
         group.1.insert(pod.metadata.uid.clone(), endpoint(service, pod, address, &world.nodes));
     }
     let labels = slice_labels(service);
-    let existing: Vec<_> = world.slices.iter().filter(|s| s.address_type == family && !s.metadata.is_deleting()).collect();
+    let existing: Vec<_> =
+        world.slices.iter().filter(|s| s.address_type == family && !s.metadata.is_deleting()).collect();
     let mut empty: Vec<&Arc<EndpointSlice>> = Vec::new();
     for slice in existing {
         let wanted = groups.get_mut(&Value::from(slice.ports.clone()).to_string());
@@ -198,7 +206,13 @@ fn plan_has_slices(world: &World, family: &str, empty: &[&Arc<EndpointSlice>]) -
     world.slices.iter().filter(|s| s.address_type == family && !s.metadata.is_deleting()).count() > empty.len()
 }
 
-fn update_slice(slice: &EndpointSlice, labels: &BTreeMap<String, String>, endpoints: Vec<Value>, ports: Option<Vec<Value>>, plan: &mut Plan) {
+fn update_slice(
+    slice: &EndpointSlice,
+    labels: &BTreeMap<String, String>,
+    endpoints: Vec<Value>,
+    ports: Option<Vec<Value>>,
+    plan: &mut Plan,
+) {
     let mut patch = json!({});
     if endpoints != slice.endpoints {
         patch["endpoints"] = endpoints.into();
@@ -221,7 +235,13 @@ fn update_slice(slice: &EndpointSlice, labels: &BTreeMap<String, String>, endpoi
     }
 }
 
-fn create_slice(service: &Service, family: &str, labels: &BTreeMap<String, String>, endpoints: Vec<Value>, ports: &[Value]) -> Op {
+fn create_slice(
+    service: &Service,
+    family: &str,
+    labels: &BTreeMap<String, String>,
+    endpoints: Vec<Value>,
+    ports: &[Value],
+) -> Op {
     let owner = pods::controller_ref(&resources::SERVICES, &service.metadata);
     let metadata = json!({
         "generateName": format!("{}-", service.metadata.name), "namespace": service.metadata.namespace, "labels": labels,
@@ -249,7 +269,8 @@ pub fn endpoints(world: &World) -> Plan {
     let (namespace, name) = (&service.metadata.namespace, &service.metadata.name);
     match &world.endpoints {
         None => {
-            let object = json!({"metadata": {"name": name, "namespace": namespace, "labels": labels}, "subsets": subsets});
+            let object =
+                json!({"metadata": {"name": name, "namespace": namespace, "labels": labels}, "subsets": subsets});
             plan.push(Op::create(&resources::ENDPOINTS, namespace, object));
         }
         Some(old) if old.subsets != subsets || old.metadata.labels != labels => {
@@ -257,8 +278,12 @@ pub fn endpoints(world: &World) -> Plan {
             for gone in old.metadata.labels.keys().filter(|k| !labels.contains_key(*k)) {
                 changed[gone.as_str()] = Value::Null;
             }
-            let metadata = json!({"uid": old.metadata.uid, "resourceVersion": old.metadata.resource_version, "labels": changed});
-            plan.push(Op::update(Target::new(&resources::ENDPOINTS, namespace, name), json!({"metadata": metadata, "subsets": subsets})));
+            let metadata =
+                json!({"uid": old.metadata.uid, "resourceVersion": old.metadata.resource_version, "labels": changed});
+            plan.push(Op::update(
+                Target::new(&resources::ENDPOINTS, namespace, name),
+                json!({"metadata": metadata, "subsets": subsets}),
+            ));
         }
         Some(_) => {}
     }
@@ -301,7 +326,9 @@ fn subsets(world: &World, service: &Service) -> Vec<Value> {
             entry["nodeName"] = pod.spec.node_name.as_str().into();
         }
         entry["targetRef"] = target_ref(pod);
-        let group = groups.entry(Value::from(ports.clone()).to_string()).or_insert_with(|| (ports, BTreeMap::new(), BTreeMap::new()));
+        let group = groups
+            .entry(Value::from(ports.clone()).to_string())
+            .or_insert_with(|| (ports, BTreeMap::new(), BTreeMap::new()));
         let ready = service.spec.publish_not_ready_addresses || is_ready(pod);
         let side = if ready { &mut group.1 } else { &mut group.2 };
         side.insert(address.to_string(), entry);

@@ -15,14 +15,26 @@ pub fn view<V: DeserializeOwned>(object: Value) -> Arc<V> {
 pub struct PodBuilder(pub Pod);
 
 pub fn pod(name: &str) -> PodBuilder {
-    let metadata = Meta { name: name.into(), namespace: "default".into(), uid: format!("u-{name}"), resource_version: "1".into(), ..Meta::default() };
+    let metadata = Meta {
+        name: name.into(),
+        namespace: "default".into(),
+        uid: format!("u-{name}"),
+        resource_version: "1".into(),
+        ..Meta::default()
+    };
     PodBuilder(Pod { metadata, ..Pod::default() })
 }
 
 impl PodBuilder {
     pub fn of<V: View>(mut self, kind: &str, owner: &V) -> PodBuilder {
         let meta = owner.meta();
-        let reference = OwnerReference { kind: kind.into(), name: meta.name.clone(), uid: meta.uid.clone(), controller: Some(true), ..OwnerReference::default() };
+        let reference = OwnerReference {
+            kind: kind.into(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        };
         self.0.metadata.owner_references.push(reference);
         self
     }
@@ -45,7 +57,12 @@ impl PodBuilder {
     pub fn ready(mut self, since: i64) -> PodBuilder {
         let time = Some(api::time::format_seconds(since));
         self.0.status.phase = "Running".into();
-        self.0.status.conditions.push(Condition { kind: "Ready".into(), status: "True".into(), last_transition_time: time, ..Condition::default() });
+        self.0.status.conditions.push(Condition {
+            kind: "Ready".into(),
+            status: "True".into(),
+            last_transition_time: time,
+            ..Condition::default()
+        });
         self
     }
     pub fn deleting(mut self) -> PodBuilder {
@@ -61,7 +78,8 @@ pub fn node(name: &str, ready: &str) -> Node {
     serde_json::from_value(json!({
         "metadata": {"name": name, "uid": format!("n-{name}"), "resourceVersion": "1"},
         "status": {"conditions": [{"type": "Ready", "status": ready}]},
-    })).expect("a node")
+    }))
+    .expect("a node")
 }
 
 /// A plan's operations, one line each.
@@ -74,7 +92,11 @@ fn line(op: &client::Op) -> String {
     match op {
         Op::Create { resource, object, .. } => {
             let meta = &object["metadata"];
-            format!("create {} {}", resource.plural, meta["name"].as_str().or(meta["generateName"].as_str()).unwrap_or_default())
+            format!(
+                "create {} {}",
+                resource.plural,
+                meta["name"].as_str().or(meta["generateName"].as_str()).unwrap_or_default()
+            )
         }
         Op::Patch { target, subresource, patch, .. } => {
             let mut patch = patch.clone();
@@ -88,11 +110,16 @@ fn line(op: &client::Op) -> String {
             let what = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
             format!("patch {}{what} {} {patch}", target.resource.plural, target.name)
         }
-        Op::Update { target, subresource, patch } => {
-            line(&Op::Patch { target: target.clone(), subresource, kind: client::PatchKind::Merge, patch: patch.clone() })
-        }
+        Op::Update { target, subresource, patch } => line(&Op::Patch {
+            target: target.clone(),
+            subresource,
+            kind: client::PatchKind::Merge,
+            patch: patch.clone(),
+        }),
         Op::Delete { target, .. } => format!("delete {} {}", target.resource.plural, target.name),
-        Op::Post { target, subresource, .. } => format!("post {}/{subresource} {}", target.resource.plural, target.name),
+        Op::Post { target, subresource, .. } => {
+            format!("post {}/{subresource} {}", target.resource.plural, target.name)
+        }
         Op::Put { target, subresource, .. } => format!("put {}/{subresource} {}", target.resource.plural, target.name),
         Op::DeleteAll { resource, .. } => format!("delete all {}", resource.plural),
         Op::Tell(event) => format!("tell {}: {}", event.reason, event.message),

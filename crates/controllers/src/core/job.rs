@@ -42,11 +42,19 @@ struct Work<'a> {
 /// What to do for a job.
 pub fn plan(world: &World, now: WallTime) -> Plan {
     let Some(job) = &world.job else { return Plan::nothing() };
-    if job.metadata.is_deleting() && world.pods.is_empty() || job.spec.managed_by.as_deref().is_some_and(|m| m != "kubernetes.io/job-controller") {
+    if job.metadata.is_deleting() && world.pods.is_empty()
+        || job.spec.managed_by.as_deref().is_some_and(|m| m != "kubernetes.io/job-controller")
+    {
         return Plan::nothing();
     }
-    let mut work =
-        Work { job, now, plan: Plan::nothing(), after: Vec::new(), status: job.status.clone(), done: parse_indexes(&job.status.completed_indexes) };
+    let mut work = Work {
+        job,
+        now,
+        plan: Plan::nothing(),
+        after: Vec::new(),
+        status: job.status.clone(),
+        done: parse_indexes(&job.status.completed_indexes),
+    };
     if finished(job).is_some() {
         work.clean_up(&world.pods);
         return work.plan;
@@ -64,7 +72,9 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
 }
 
 fn finished(job: &Job) -> Option<&Condition> {
-    ["Complete", "Failed"].iter().find_map(|kind| condition(&job.status.conditions, kind).filter(|c| c.status == "True"))
+    ["Complete", "Failed"]
+        .iter()
+        .find_map(|kind| condition(&job.status.conditions, kind).filter(|c| c.status == "True"))
 }
 
 fn has_finalizer(pod: &Pod) -> bool {
@@ -127,7 +137,8 @@ impl Work<'_> {
         let mut other = std::collections::BTreeMap::new();
         other.insert("lastProbeTime".to_string(), Value::from(self.stamp()));
         let (kind, status, reason, message) = (kind.into(), status.into(), reason.into(), message.into());
-        let new = Condition { kind, status, last_transition_time: stamp, reason, message, other, ..Condition::default() };
+        let new =
+            Condition { kind, status, last_transition_time: stamp, reason, message, other, ..Condition::default() };
         set_condition(&mut self.status.conditions, new)
     }
 
@@ -164,7 +175,8 @@ impl Work<'_> {
         };
         for pod in pods.iter().filter(|p| has_finalizer(p)) {
             let uid = &pod.metadata.uid;
-            let ending = condition(&self.status.conditions, "FailureTarget").is_some() || self.job.metadata.is_deleting();
+            let ending =
+                condition(&self.status.conditions, "FailureTarget").is_some() || self.job.metadata.is_deleting();
             // A pod that is deleted before it ended counts as failed.
             let removed = pod.metadata.is_deleting() && !pods::is_finished(pod) && pod.spec.node_name.is_empty();
             let (good, bad) = (pod.status.phase == "Succeeded", pod.status.phase == "Failed" || removed);
@@ -234,7 +246,8 @@ impl Work<'_> {
     fn failure(&mut self, failed: i64, active: &[Arc<Pod>]) -> Option<(&'static str, &'static str)> {
         let spec = &self.job.spec;
         if condition(&self.status.conditions, "FailureTarget").is_some() {
-            let known = condition(&self.status.conditions, "FailureTarget").map(|c| c.reason.clone()).unwrap_or_default();
+            let known =
+                condition(&self.status.conditions, "FailureTarget").map(|c| c.reason.clone()).unwrap_or_default();
             return Some(if known == "DeadlineExceeded" { DEADLINE } else { BACKOFF });
         }
         let limit = spec.backoff_limit.unwrap_or(6);
@@ -318,14 +331,16 @@ impl Work<'_> {
         self.status.active += indexes.len() as i64;
         for index in indexes {
             let pod = self.pod(index);
-            self.after.push(Op::create(&resources::PODS, &self.job.metadata.namespace, pod).announced(announce.clone()));
+            self.after
+                .push(Op::create(&resources::PODS, &self.job.metadata.namespace, pod).announced(announce.clone()));
         }
     }
 
     /// After failures new pods wait, ever longer.
     fn backs_off(&mut self, pods: &[Arc<Pod>], failed: i64) -> bool {
         let end = |p: &Arc<Pod>| {
-            let ends = p.status.container_statuses.iter().filter_map(|c| c.state.terminated.as_ref()?.finished_at.as_deref());
+            let ends =
+                p.status.container_statuses.iter().filter_map(|c| c.state.terminated.as_ref()?.finished_at.as_deref());
             ends.filter_map(api::time::parse_seconds).max()
         };
         let last = pods.iter().filter(|p| p.status.phase == "Failed").filter_map(end).max();
@@ -382,7 +397,10 @@ impl Work<'_> {
 
     /// A job that has ended: leftovers are released.
     fn clean_up(&mut self, pods: &[Arc<Pod>]) {
-        for pod in pods.iter().filter(|p| has_finalizer(p) && p.metadata.controller().is_some_and(|o| o.uid == self.job.metadata.uid)) {
+        for pod in pods
+            .iter()
+            .filter(|p| has_finalizer(p) && p.metadata.controller().is_some_and(|o| o.uid == self.job.metadata.uid))
+        {
             self.plan.push(self.release(pod));
         }
     }

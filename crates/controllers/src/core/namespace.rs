@@ -1,8 +1,8 @@
 //! Emptying a namespace that is being deleted, and what every namespace gets: a service account and the authority's
 //! certificate. Source: `pkg/controller/namespace/deletion`, `pkg/controller/serviceaccount`, `.../certificates/rootcacertpublisher`.
 
-use crate::views::{Condition, ConfigMap, Namespace, ServiceAccount};
 use crate::core::pods::set_condition;
+use crate::views::{Condition, ConfigMap, Namespace, ServiceAccount};
 use client::{Op, Plan, Resource, Target, resources};
 use platform::WallTime;
 use serde_json::{Value, json};
@@ -80,7 +80,8 @@ fn conditions_of(world: &World, stamp: &str) -> Vec<Condition> {
         }
     }
     finalizers.sort();
-    let finalizing: Vec<String> = finalizers.iter().map(|(name, n)| format!("{name} in {n} resource instances")).collect();
+    let finalizing: Vec<String> =
+        finalizers.iter().map(|(name, n)| format!("{name} in {n} resource instances")).collect();
     vec![
         made(
             "NamespaceDeletionDiscoveryFailure",
@@ -88,13 +89,22 @@ fn conditions_of(world: &World, stamp: &str) -> Vec<Condition> {
             ("ResourcesDiscovered", "DiscoveryFailed"),
             (String::new(), "All resources successfully discovered"),
         ),
-        made("NamespaceDeletionGroupVersionParsingFailure", false, ("ParsedGroupVersions", ""), (String::new(), "All legacy kube types successfully parsed")),
+        made(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            false,
+            ("ParsedGroupVersions", ""),
+            (String::new(), "All legacy kube types successfully parsed"),
+        ),
         made(
             "NamespaceDeletionContentFailure",
             !world.failed.is_empty(),
             ("ContentDeleted", "ContentDeletionFailed"),
             (
-                format!("Failed to delete all resource types, {} remaining: {}", world.failed.len(), world.failed.join(", ")),
+                format!(
+                    "Failed to delete all resource types, {} remaining: {}",
+                    world.failed.len(),
+                    world.failed.join(", ")
+                ),
                 "All content successfully deleted, may be waiting on finalization",
             ),
         ),
@@ -108,7 +118,10 @@ fn conditions_of(world: &World, stamp: &str) -> Vec<Condition> {
             "NamespaceFinalizersRemaining",
             !finalizing.is_empty(),
             ("ContentHasNoFinalizers", "SomeFinalizersRemain"),
-            (format!("Some content in the namespace has finalizers remaining: {}", finalizing.join(", ")), "All content-preserving finalizers finished"),
+            (
+                format!("Some content in the namespace has finalizers remaining: {}", finalizing.join(", ")),
+                "All content-preserving finalizers finished",
+            ),
         ),
     ]
 }
@@ -138,7 +151,8 @@ pub fn root_ca(namespace: Option<&Namespace>, map: Option<&ConfigMap>, certifica
         None => {
             let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service \
                          IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.";
-            let metadata = json!({"name": ROOT_CA, "namespace": name, "annotations": {"kubernetes.io/description": about}});
+            let metadata =
+                json!({"name": ROOT_CA, "namespace": name, "annotations": {"kubernetes.io/description": about}});
             plan.push(create_or_find(&resources::CONFIGMAPS, name, json!({"metadata": metadata, "data": data})));
         }
         Some(map) if map.data.len() != 1 || map.data.get("ca.crt").map(String::as_str) != Some(certificate) => {

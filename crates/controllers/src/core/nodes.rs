@@ -57,13 +57,23 @@ pub fn lifecycle(world: &World, now: WallTime) -> Plan {
             if condition(&conditions, kind).is_none_or(|c| c.status != "Unknown") {
                 let stamp = Some(api::time::format_seconds(now.unix_seconds()));
                 let (reason, message) = (reason.into(), message.into());
-                let new = Condition { kind: kind.into(), status: "Unknown".into(), last_transition_time: stamp, reason, message, ..Condition::default() };
+                let new = Condition {
+                    kind: kind.into(),
+                    status: "Unknown".into(),
+                    last_transition_time: stamp,
+                    reason,
+                    message,
+                    ..Condition::default()
+                };
                 changed |= set_condition(&mut conditions, new);
             }
         }
         if changed {
             let metadata = json!({"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version});
-            plan.push(Op::patch_status(target.clone(), json!({"metadata": metadata, "status": {"conditions": conditions}})));
+            plan.push(Op::patch_status(
+                target.clone(),
+                json!({"metadata": metadata, "status": {"conditions": conditions}}),
+            ));
             let regarding = Regarding::of(&resources::NODES, &node.metadata);
             let message = format!("Node {} status is now: NodeNotReady", node.metadata.name);
             plan.push(Op::Tell(Event { regarding, warning: false, reason: "NodeNotReady".into(), message }));
@@ -102,7 +112,8 @@ fn taints(node: &Node, now: WallTime) -> Vec<Taint> {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
     }
     let ours = |t: &Taint| {
-        let known = [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&t.key.as_str()) || PRESSURE.iter().any(|p| p.2 == t.key);
+        let known =
+            [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&t.key.as_str()) || PRESSURE.iter().any(|p| p.2 == t.key);
         known && t.effect != "PreferNoSchedule"
     };
     let keep = |t: &&Taint| !ours(t) || wanted.contains(&(t.key.as_str(), t.effect.as_str()));
@@ -141,7 +152,13 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         "" | "Equal" => !toleration.key.is_empty() && toleration.value == taint.value,
         "Exists" => true,
         "Gt" | "Lt" => match (taint.value.parse::<i64>(), toleration.value.parse::<i64>()) {
-            (Ok(have), Ok(want)) => if toleration.operator == "Gt" { have > want } else { have < want },
+            (Ok(have), Ok(want)) => {
+                if toleration.operator == "Gt" {
+                    have > want
+                } else {
+                    have < want
+                }
+            }
             _ => false,
         },
         _ => false,
@@ -156,7 +173,8 @@ pub fn leaves_at(pod: &Pod, node: &Node, now: WallTime) -> Option<WallTime> {
         if covering.is_empty() {
             return Some(now);
         }
-        let since = taint.time_added.as_deref().and_then(api::time::parse_seconds).map_or(now, |s| WallTime::from_unix(s, 0));
+        let since =
+            taint.time_added.as_deref().and_then(api::time::parse_seconds).map_or(now, |s| WallTime::from_unix(s, 0));
         let least = covering.iter().filter_map(|t| t.toleration_seconds).min();
         if let Some(seconds) = least {
             let at = since.plus_nanos(seconds.max(0).saturating_mul(1_000_000_000));
@@ -169,7 +187,9 @@ pub fn leaves_at(pod: &Pod, node: &Node, now: WallTime) -> Option<WallTime> {
 /// Evicts a pod that does not tolerate its node's taints.
 pub fn evict(pod: Option<&Pod>, node: Option<&Node>, now: WallTime) -> Plan {
     let mut plan = Plan::nothing();
-    let (Some(pod), Some(node)) = (pod.filter(|p| !p.metadata.is_deleting() && !is_finished(p)), node) else { return plan };
+    let (Some(pod), Some(node)) = (pod.filter(|p| !p.metadata.is_deleting() && !is_finished(p)), node) else {
+        return plan;
+    };
     match leaves_at(pod, node, now) {
         None => {}
         Some(at) if at > now => plan.look_again(at),
@@ -177,7 +197,14 @@ pub fn evict(pod: Option<&Pod>, node: Option<&Node>, now: WallTime) -> Plan {
             let regarding = Regarding::of(&resources::PODS, &pod.metadata);
             let message = format!("Marking for deletion Pod {}", pod.metadata.key());
             plan.push(Op::Tell(Event { regarding, warning: false, reason: "TaintManagerEviction".into(), message }));
-            disrupt(pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", None, now, &mut plan);
+            disrupt(
+                pod,
+                "DeletionByTaintManager",
+                "Taint manager: deleting due to NoExecute taint",
+                None,
+                now,
+                &mut plan,
+            );
             plan.push(super::pods::delete(pod));
         }
     }
@@ -257,7 +284,8 @@ impl Ranges {
 /// Gives each node without a range the first free one.
 pub fn ranges(nodes: &[Arc<Node>], ranges: Ranges) -> Plan {
     let mut plan = Plan::nothing();
-    let mut used: BTreeSet<String> = nodes.iter().flat_map(|n| n.spec.pod_cidrs.iter().chain([&n.spec.pod_cidr]).cloned()).collect();
+    let mut used: BTreeSet<String> =
+        nodes.iter().flat_map(|n| n.spec.pod_cidrs.iter().chain([&n.spec.pod_cidr]).cloned()).collect();
     for node in nodes.iter().filter(|n| n.spec.pod_cidr.is_empty() && !n.metadata.is_deleting()) {
         let regarding = Regarding::of(&resources::NODES, &node.metadata);
         let Some(range) = ranges.all().find(|r| !used.contains(r)) else {
@@ -266,7 +294,12 @@ pub fn ranges(nodes: &[Arc<Node>], ranges: Ranges) -> Plan {
             return plan;
         };
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": range, "podCIDRs": [range]}});
-        plan.push(Op::Patch { target: Target::new(&resources::NODES, "", &node.metadata.name), subresource: "", kind: client::PatchKind::Merge, patch });
+        plan.push(Op::Patch {
+            target: Target::new(&resources::NODES, "", &node.metadata.name),
+            subresource: "",
+            kind: client::PatchKind::Merge,
+            patch,
+        });
         used.insert(range);
     }
     plan

@@ -76,7 +76,13 @@ pub fn claim(owner: &Meta, selector: &Selector, child: &Meta) -> Claim {
         Some(_) if selector.matches(&child.labels) => Claim::Owned,
         Some(_) if owner.is_deleting() => Claim::Ignore,
         Some(_) => Claim::Release,
-        None if owner.is_deleting() || child.is_deleting() || selector.is_empty() || !selector.matches(&child.labels) => Claim::Ignore,
+        None if owner.is_deleting()
+            || child.is_deleting()
+            || selector.is_empty()
+            || !selector.matches(&child.labels) =>
+        {
+            Claim::Ignore
+        }
         None => Claim::Adopt,
     }
 }
@@ -102,7 +108,8 @@ fn set_owners(resource: &Resource, child: &Meta, references: &[OwnerReference]) 
 /// A pod made from `template` for `owner`; the server makes its name.
 pub fn from_template(template: &Value, owner: &OwnerReference, namespace: &str) -> Value {
     let meta = &template["metadata"];
-    let mut metadata = json!({"generateName": format!("{}-", owner.name), "namespace": namespace, "ownerReferences": [owner]});
+    let mut metadata =
+        json!({"generateName": format!("{}-", owner.name), "namespace": namespace, "ownerReferences": [owner]});
     for field in ["labels", "annotations", "finalizers"] {
         if !meta[field].is_null() {
             metadata[field] = meta[field].clone();
@@ -144,7 +151,9 @@ pub fn sort_for_deletion(pods: &mut [Arc<Pod>], rank: &BTreeMap<String, usize>, 
             .then(is_ready(a).cmp(&is_ready(b)))
             .then(cost(a).cmp(&cost(b)))
             .then(on_node(b).cmp(&on_node(a)))
-            .then_with(|| if is_ready(a) && is_ready(b) { age(ready_since(a)).cmp(&age(ready_since(b))) } else { Ordering::Equal })
+            .then_with(|| {
+                if is_ready(a) && is_ready(b) { age(ready_since(a)).cmp(&age(ready_since(b))) } else { Ordering::Equal }
+            })
             .then(restarts(b).cmp(&restarts(a)))
             .then_with(|| age(Some(a.metadata.created())).cmp(&age(Some(b.metadata.created()))))
             .then(a.metadata.uid.cmp(&b.metadata.uid))
@@ -164,7 +173,11 @@ pub fn per_node<'a>(pods: impl Iterator<Item = &'a Arc<Pod>>) -> BTreeMap<String
 pub fn set_condition(conditions: &mut Vec<Condition>, new: Condition) -> bool {
     match conditions.iter_mut().find(|c| c.kind == new.kind) {
         Some(old) => {
-            let kept = if old.status == new.status { old.last_transition_time.clone() } else { new.last_transition_time.clone() };
+            let kept = if old.status == new.status {
+                old.last_transition_time.clone()
+            } else {
+                new.last_transition_time.clone()
+            };
             let changed = old.status != new.status || old.reason != new.reason || old.message != new.message;
             if changed {
                 let other = std::mem::take(&mut old.other);

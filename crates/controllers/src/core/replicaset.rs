@@ -36,7 +36,8 @@ impl Kind {
         match self {
             Kind::ReplicaSet => serde_json::from_value(set.spec.selector.clone()).unwrap_or_default(),
             Kind::ReplicationController => {
-                let labels: BTreeMap<String, String> = serde_json::from_value(set.spec.selector.clone()).unwrap_or_default();
+                let labels: BTreeMap<String, String> =
+                    serde_json::from_value(set.spec.selector.clone()).unwrap_or_default();
                 Selector::labels(&labels)
             }
         }

@@ -49,13 +49,22 @@ pub fn named(revisions: &[Arc<Revision>], name: &str) -> Option<Found> {
 }
 
 /// The revision of the current template: one that is there (made the newest), or a new one.
-pub fn current(resource: &Resource, owner: &Meta, template: &Value, revisions: &[Arc<Revision>], plan: &mut Plan) -> Found {
+pub fn current(
+    resource: &Resource,
+    owner: &Meta,
+    template: &Value,
+    revisions: &[Arc<Revision>],
+    plan: &mut Plan,
+) -> Found {
     let data = data(template);
     let newest = revisions.iter().map(|r| r.revision).max().unwrap_or(0);
     if let Some(same) = revisions.iter().filter(|r| r.data == data).max_by_key(|r| r.revision) {
         if same.revision < newest {
             let patch = json!({"metadata": {"uid": same.metadata.uid}, "revision": newest + 1});
-            plan.push(Op::merge(Target::new(&resources::CONTROLLERREVISIONS, &owner.namespace, &same.metadata.name), patch));
+            plan.push(Op::merge(
+                Target::new(&resources::CONTROLLERREVISIONS, &owner.namespace, &same.metadata.name),
+                patch,
+            ));
         }
         return found(same);
     }
@@ -79,12 +88,15 @@ pub fn current(resource: &Resource, owner: &Meta, template: &Value, revisions: &
 /// Removes revisions beyond the limit that nothing uses.
 pub fn truncate(revisions: &[Arc<Revision>], used: &[&str], limit: Option<i64>, plan: &mut Plan) {
     let limit = usize::try_from(limit.unwrap_or(10)).unwrap_or(0);
-    let is_used = |r: &Revision| used.iter().any(|u| *u == r.metadata.name || r.metadata.labels.get(REVISION_HASH).is_some_and(|h| h == u));
+    let is_used = |r: &Revision| {
+        used.iter().any(|u| *u == r.metadata.name || r.metadata.labels.get(REVISION_HASH).is_some_and(|h| h == u))
+    };
     let mut old: Vec<_> = revisions.iter().filter(|r| !is_used(r)).collect();
     old.sort_by_key(|r| r.revision);
     let surplus = old.len().saturating_sub(limit);
     for revision in &old[..surplus] {
-        let target = Target::new(&resources::CONTROLLERREVISIONS, &revision.metadata.namespace, &revision.metadata.name);
+        let target =
+            Target::new(&resources::CONTROLLERREVISIONS, &revision.metadata.namespace, &revision.metadata.name);
         plan.push(Op::delete(target, &revision.metadata.uid));
     }
 }

@@ -40,7 +40,8 @@ struct Work<'a> {
 pub fn plan(world: &World, now: WallTime) -> Plan {
     let mut plan = Plan::nothing();
     let Some(set) = world.set.as_ref().filter(|s| !s.metadata.is_deleting()) else { return plan };
-    let update = revisions::current(&resources::STATEFULSETS, &set.metadata, &set.spec.template, &world.revisions, &mut plan);
+    let update =
+        revisions::current(&resources::STATEFULSETS, &set.metadata, &set.spec.template, &world.revisions, &mut plan);
     let current = revisions::named(&world.revisions, &set.status.current_revision).unwrap_or_else(|| update.clone());
     let owner = pods::controller_ref(&resources::STATEFULSETS, &set.metadata);
     let mut mine = BTreeMap::new();
@@ -123,7 +124,10 @@ impl Work<'_> {
             }
         }
         // The update is over: the new revision is the current one.
-        if set.spec.update_strategy.kind != "OnDelete" && status.updated_replicas == status.replicas && status.ready_replicas == status.replicas {
+        if set.spec.update_strategy.kind != "OnDelete"
+            && status.updated_replicas == status.replicas
+            && status.ready_replicas == status.replicas
+        {
             status.current_revision = status.update_revision.clone();
             status.current_replicas = status.updated_replicas;
         }
@@ -140,7 +144,8 @@ impl Work<'_> {
                 return; // one after the other
             }
         }
-        let condemned: Vec<_> = mine.iter().rev().filter(|(o, _)| !wanted.contains(o)).map(|(o, p)| (*o, p.clone())).collect();
+        let condemned: Vec<_> =
+            mine.iter().rev().filter(|(o, _)| !wanted.contains(o)).map(|(o, p)| (*o, p.clone())).collect();
         if self.condemn(&condemned, mine, &wanted) {
             return;
         }
@@ -170,9 +175,16 @@ impl Work<'_> {
             return true;
         }
         if pods::is_finished(pod) {
-            let (what, reason) = if pod.status.phase == "Failed" { ("failed", "RecreatingFailedPod") } else { ("terminated", "RecreatingTerminatedPod") };
+            let (what, reason) = if pod.status.phase == "Failed" {
+                ("failed", "RecreatingFailedPod")
+            } else {
+                ("terminated", "RecreatingTerminatedPod")
+            };
             let regarding = self.announce().regarding;
-            let message = format!("StatefulSet {}/{} is recreating {what} Pod {}", self.set.metadata.namespace, self.set.metadata.name, pod.metadata.name);
+            let message = format!(
+                "StatefulSet {}/{} is recreating {what} Pod {}",
+                self.set.metadata.namespace, self.set.metadata.name, pod.metadata.name
+            );
             self.plan.push(Op::Tell(Event { regarding, warning: true, reason: reason.into(), message }));
             self.plan.push(pods::delete(pod).announced(self.announce()));
             return true;
@@ -181,7 +193,12 @@ impl Work<'_> {
     }
 
     /// Removes pods beyond the wanted number, highest first. True if the update has to wait.
-    fn condemn(&mut self, condemned: &[(i64, Arc<Pod>)], mine: &BTreeMap<i64, Arc<Pod>>, wanted: &std::ops::Range<i64>) -> bool {
+    fn condemn(
+        &mut self,
+        condemned: &[(i64, Arc<Pod>)],
+        mine: &BTreeMap<i64, Arc<Pod>>,
+        wanted: &std::ops::Range<i64>,
+    ) -> bool {
         let unhealthy = mine.iter().filter(|(o, p)| wanted.contains(o) && !self.healthy(p)).count();
         for (_, pod) in condemned {
             if pod.metadata.is_deleting() {
@@ -219,10 +236,13 @@ impl Work<'_> {
             return;
         }
         for template in &self.set.spec.volume_claim_templates {
-            let prefix = format!("{}-{}-", template["metadata"]["name"].as_str().unwrap_or_default(), self.set.metadata.name);
+            let prefix =
+                format!("{}-{}-", template["metadata"]["name"].as_str().unwrap_or_default(), self.set.metadata.name);
             for (name, claim) in self.claims {
                 let ordinal = name.strip_prefix(&prefix).and_then(|o| o.parse::<i64>().ok());
-                if ordinal.is_some_and(|o| !wanted.contains(&o) && !mine.contains_key(&o)) && !claim.metadata.is_deleting() {
+                if ordinal.is_some_and(|o| !wanted.contains(&o) && !mine.contains_key(&o))
+                    && !claim.metadata.is_deleting()
+                {
                     let target = Target::new(&resources::PERSISTENTVOLUMECLAIMS, &self.set.metadata.namespace, name);
                     self.plan.push(Op::delete(target, &claim.metadata.uid));
                 }
@@ -237,7 +257,11 @@ impl Work<'_> {
             Some(partition) => ordinal < self.start() + partition,
             None => ordinal < self.start() + self.set.status.current_replicas,
         };
-        let revision = if old && self.set.spec.update_strategy.kind != "OnDelete" { self.current.clone() } else { self.update.clone() };
+        let revision = if old && self.set.spec.update_strategy.kind != "OnDelete" {
+            self.current.clone()
+        } else {
+            self.update.clone()
+        };
         let meta = &self.set.metadata;
         let name = format!("{}-{ordinal}", meta.name);
         let owner = pods::controller_ref(&resources::STATEFULSETS, meta);

@@ -37,7 +37,11 @@ fn replicasets_fill_and_empty() {
     let rs = set(2, counted(0, 0));
     check(rs.clone(), vec![], &["create pods rs-", "create pods rs-"]);
     let rs = set(1, counted(2, 1));
-    check(rs.clone(), vec![mine("b", &rs).on("n").ready(10).build(), mine("a", &rs).on("n").phase("Pending").build()], &["delete pods a"]);
+    check(
+        rs.clone(),
+        vec![mine("b", &rs).on("n").ready(10).build(), mine("a", &rs).on("n").phase("Pending").build()],
+        &["delete pods a"],
+    );
     // A finished pod does not count, one that is going away is only counted as terminating.
     let rs = set(1, counted(1, 1));
     let pods = vec![mine("a", &rs).ready(10).build(), mine("b", &rs).phase("Failed").build()];
@@ -68,7 +72,11 @@ fn pods_that_serve_least_go_first() {
 
 #[test]
 fn silent_nodes_become_unknown_and_tainted() {
-    let world = |ready: &str, heard: i64| NodeWorld { node: Some(Arc::new(node("n", ready))), heard: at(heard), pods: vec![pod("p").on("n").ready(5).build()] };
+    let world = |ready: &str, heard: i64| NodeWorld {
+        node: Some(Arc::new(node("n", ready))),
+        heard: at(heard),
+        pods: vec![pod("p").on("n").ready(5).build()],
+    };
     let quiet = nodes::lifecycle(&world("True", 100), at(120));
     assert_eq!((lines(&quiet), quiet.again_at), (vec![], Some(at(150))));
     let silent = lines(&nodes::lifecycle(&world("True", 100), at(150)));
@@ -80,7 +88,8 @@ fn silent_nodes_become_unknown_and_tainted() {
     assert!(lines_[0].contains(r#""key":"node.kubernetes.io/unreachable","effect":"NoSchedule""#), "{lines_:?}");
     assert!(lines_[1].starts_with("patch pods/status p"), "{lines_:?}");
     let mut back = node("n", "True");
-    back.spec.taints = vec![Taint { key: "node.kubernetes.io/unreachable".into(), effect: "NoExecute".into(), ..Taint::default() }];
+    back.spec.taints =
+        vec![Taint { key: "node.kubernetes.io/unreachable".into(), effect: "NoExecute".into(), ..Taint::default() }];
     unknown.node = Some(Arc::new(back));
     assert_eq!(lines(&nodes::lifecycle(&unknown, at(100))), [r#"patch nodes n {"spec":{"taints":[]}}"#]);
 }
@@ -92,7 +101,12 @@ fn pods_leave_tainted_nodes_when_their_toleration_ends() {
     n.spec.taints = vec![Taint { key: "k".into(), effect: "NoExecute".into(), time_added, ..Taint::default() }];
     let tolerating = |seconds: Option<i64>| {
         let mut p = pod("p").on("n");
-        p.0.spec.tolerations = vec![Toleration { key: "k".into(), operator: "Exists".into(), toleration_seconds: seconds, ..Toleration::default() }];
+        p.0.spec.tolerations = vec![Toleration {
+            key: "k".into(),
+            operator: "Exists".into(),
+            toleration_seconds: seconds,
+            ..Toleration::default()
+        }];
         p.build()
     };
     assert_eq!(nodes::leaves_at(&pod("p").on("n").0, &n, at(1001)), Some(at(1001)));
@@ -101,7 +115,10 @@ fn pods_leave_tainted_nodes_when_their_toleration_ends() {
     let later = nodes::evict(Some(&tolerating(Some(300))), Some(&n), at(1001));
     assert_eq!((later.ops.len(), later.again_at), (0, Some(at(1300))));
     let now = lines(&nodes::evict(Some(&tolerating(Some(300))), Some(&n), at(1300)));
-    assert_eq!((now[0].as_str(), now[2].as_str()), ("tell TaintManagerEviction: Marking for deletion Pod default/p", "delete pods p"));
+    assert_eq!(
+        (now[0].as_str(), now[2].as_str()),
+        ("tell TaintManagerEviction: Marking for deletion Pod default/p", "delete pods p")
+    );
 }
 
 #[test]
@@ -131,7 +148,11 @@ fn pods_of_missing_nodes_are_removed_after_a_while() {
 fn garbage_follows_its_owners() {
     use client::{Meta, OwnerReference, resources};
     use garbage::{FOREGROUND, ORPHAN, Owner, World, plan};
-    let owner = |uid: &str, block: bool| OwnerReference { uid: uid.into(), block_owner_deletion: Some(block), ..OwnerReference::default() };
+    let owner = |uid: &str, block: bool| OwnerReference {
+        uid: uid.into(),
+        block_owner_deletion: Some(block),
+        ..OwnerReference::default()
+    };
     let meta = |owners: Vec<OwnerReference>, deleting: bool, finalizer: &str| Meta {
         name: "x".into(),
         uid: "x".into(),
@@ -156,7 +177,8 @@ fn garbage_follows_its_owners() {
     let child = |block: bool| meta(vec![owner("x", block)], false, "");
     check(meta(vec![], true, FOREGROUND), &[], vec![child(true)], &[]);
     check(meta(vec![], true, FOREGROUND), &[], vec![child(false)], &[r#"patch pods x {"metadata":{"finalizers":[]}}"#]);
-    let orphaned = [r#"patch pods x {"metadata":{"ownerReferences":[]}}"#, r#"patch pods x {"metadata":{"finalizers":[]}}"#];
+    let orphaned =
+        [r#"patch pods x {"metadata":{"ownerReferences":[]}}"#, r#"patch pods x {"metadata":{"finalizers":[]}}"#];
     check(meta(vec![], true, ORPHAN), &[], vec![child(true)], &orphaned);
 }
 
@@ -166,11 +188,16 @@ fn endpoints_follow_pods() {
         "metadata": {"name": "web", "namespace": "default", "uid": "s"},
         "spec": {"selector": {"app": "a"}, "clusterIP": "10.96.0.5", "ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}]},
     }));
-    let pods = vec![pod("a").ip("10.0.0.1").on("n").ready(1).build(), pod("b").ip("10.0.0.2").on("n").phase("Running").build(), pod("c").build()];
+    let pods = vec![
+        pod("a").ip("10.0.0.1").on("n").ready(1).build(),
+        pod("b").ip("10.0.0.2").on("n").phase("Running").build(),
+        pod("c").build(),
+    ];
     let mut world = endpoints::World { service: Some(service), pods, ..endpoints::World::default() };
     let plan = endpoints::slices(&world);
     let [client::Op::Create { object, .. }] = &plan.ops[..] else { panic!("{plan:?}") };
-    let ready: Vec<_> = object["endpoints"].as_array().expect("list").iter().map(|e| e["conditions"]["ready"].as_bool()).collect();
+    let ready: Vec<_> =
+        object["endpoints"].as_array().expect("list").iter().map(|e| e["conditions"]["ready"].as_bool()).collect();
     assert_eq!(ready, [Some(true), Some(false)]);
     // What was made needs nothing more; a pod that goes is taken out; the last one leaves an empty slice.
     let mut object = object.clone();
@@ -189,14 +216,19 @@ fn endpoints_follow_pods() {
 #[test]
 fn namespaces_empty_pods_first() {
     let mut world = namespace::World {
-        namespace: Some(view(json!({"metadata": {"name": "x", "deletionTimestamp": "t"}, "spec": {"finalizers": ["kubernetes"]}}))),
+        namespace: Some(view(
+            json!({"metadata": {"name": "x", "deletionTimestamp": "t"}, "spec": {"finalizers": ["kubernetes"]}}),
+        )),
         object: json!({"metadata": {"name": "x"}, "spec": {"finalizers": ["kubernetes"]}}),
         left: vec![(client::resources::CONFIGMAPS, 2, vec![]), (client::resources::PODS, 1, vec!["f".into()])],
         failed: vec![],
     };
     let plan = namespace::plan(&world, at(10));
     assert_eq!(lines(&plan)[1..], ["delete all pods"]);
-    assert!(lines(&plan)[0].contains("pods has 1 resource instances") && lines(&plan)[0].contains("f in 1 resource instances"));
+    assert!(
+        lines(&plan)[0].contains("pods has 1 resource instances")
+            && lines(&plan)[0].contains("f in 1 resource instances")
+    );
     world.left.pop();
     assert_eq!(lines(&namespace::plan(&world, at(10)))[1..], ["delete all configmaps"]);
     world.left.clear();

@@ -136,7 +136,9 @@ fn malformed(bytes: &[u8]) -> Decision {
 
 fn negative(mut reply: Message, index: &Index, code: ResponseCode, query: &Message, tcp: bool) -> Decision {
     // A name that is reached through an alias exists; only its target does not.
-    let Ok(zone) = Name::from_ascii(format!("{}.", index.domain())) else { return done(reply, ResponseCode::ServFail, query, tcp) };
+    let Ok(zone) = Name::from_ascii(format!("{}.", index.domain())) else {
+        return done(reply, ResponseCode::ServFail, query, tcp);
+    };
     if let Some(data) = authority(index) {
         reply.add_authority(Record::from_rdata(zone, TTL, data));
     }
@@ -150,7 +152,14 @@ fn authority(index: &Index) -> Option<RData> {
 }
 
 /// Adds records under the name as it was asked; answers the alias' target, if there is one.
-fn add_records(reply: &mut Message, index: &Index, name: &Name, records: &[Data], extra: &[(String, IpAddr)], turn: usize) -> Option<Name> {
+fn add_records(
+    reply: &mut Message,
+    index: &Index,
+    name: &Name,
+    records: &[Data],
+    extra: &[(String, IpAddr)],
+    turn: usize,
+) -> Option<Name> {
     let mut alias = None;
     let start = if records.is_empty() { 0 } else { turn % records.len() };
     for data in records[start..].iter().chain(&records[..start]) {
@@ -161,7 +170,9 @@ fn add_records(reply: &mut Message, index: &Index, name: &Name, records: &[Data]
                 alias = absolute(target);
                 alias.clone().map(|n| RData::CNAME(CNAME(n)))
             }
-            Data::Service { weight, port, target } => absolute(target).map(|t| RData::SRV(SRV::new(0, *weight, *port, t))),
+            Data::Service { weight, port, target } => {
+                absolute(target).map(|t| RData::SRV(SRV::new(0, *weight, *port, t)))
+            }
             Data::Pointer(target) => absolute(target).map(|t| RData::PTR(PTR(t))),
             Data::Text(text) => Some(RData::TXT(TXT::new(vec![text.clone()]))),
             Data::Authority => authority(index),

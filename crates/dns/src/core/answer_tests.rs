@@ -10,12 +10,17 @@ fn index() -> Index {
         let service: Service = serde_json::from_value(object).unwrap();
         index.set_service("default", &service.metadata.name.clone(), Some(&service));
     };
-    add(json!({"metadata": {"name": "web"}, "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "http", "port": 80}]}}));
+    add(
+        json!({"metadata": {"name": "web"}, "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "http", "port": 80}]}}),
+    );
     add(json!({"metadata": {"name": "out"}, "spec": {"type": "ExternalName", "externalName": "example.org"}}));
-    add(json!({"metadata": {"name": "in"}, "spec": {"type": "ExternalName", "externalName": "web.default.svc.cluster.local"}}));
+    add(
+        json!({"metadata": {"name": "in"}, "spec": {"type": "ExternalName", "externalName": "web.default.svc.cluster.local"}}),
+    );
     add(json!({"metadata": {"name": "many"}, "spec": {"clusterIP": "None"}}));
     let endpoints: Vec<_> = (0..100).map(|i| json!({"addresses": [format!("10.244.0.{i}")]})).collect();
-    let slice = json!({"metadata": {"labels": {"kubernetes.io/service-name": "many"}}, "endpoints": endpoints, "ports": null});
+    let slice =
+        json!({"metadata": {"labels": {"kubernetes.io/service-name": "many"}}, "endpoints": endpoints, "ports": null});
     index.set_slice("default", "many-1", Some(serde_json::from_value(slice).unwrap()));
     index
 }
@@ -45,7 +50,10 @@ fn an_answer_is_authoritative_and_echoes_the_case() {
 #[test]
 fn negative_answers_carry_the_authority() {
     let reply = ask(&query("web.default.svc.cluster.local.", RecordType::AAAA), false).unwrap();
-    assert_eq!((reply.metadata.response_code, reply.answers.len(), reply.authorities.len()), (ResponseCode::NoError, 0, 1));
+    assert_eq!(
+        (reply.metadata.response_code, reply.answers.len(), reply.authorities.len()),
+        (ResponseCode::NoError, 0, 1)
+    );
     let reply = ask(&query("web.default.svc.cluster.local.cluster.local.", RecordType::A), false).unwrap();
     assert_eq!((reply.metadata.response_code, reply.authorities.len()), (ResponseCode::NXDomain, 1));
 }

@@ -256,7 +256,9 @@ impl Index {
 
     fn find_port(&self, port: &str, protocol: &str, name: &str, namespace: &str, kind: Kind) -> Found {
         let key = (namespace.to_string(), name.to_string());
-        let (Some(port), Some(protocol)) = (port.strip_prefix('_'), protocol.strip_prefix('_')) else { return Found::NoName };
+        let (Some(port), Some(protocol)) = (port.strip_prefix('_'), protocol.strip_prefix('_')) else {
+            return Found::NoName;
+        };
         let Some(entry) = self.services.get(&key) else { return Found::NoName };
         let wanted = |p: &Port| p.name.eq_ignore_ascii_case(port) && same_protocol(p, protocol);
         match self.service_records(&key, entry, wanted) {
@@ -349,7 +351,12 @@ fn entry(service: &Service) -> Entry {
     }
     let all: BTreeSet<IpAddr> =
         std::iter::once(&spec.cluster_ip).chain(&spec.cluster_ips).filter_map(|a| a.parse().ok()).collect();
-    Entry { addresses: all.into_iter().collect(), alias: None, headless: spec.cluster_ip == "None", ports: spec.ports.clone() }
+    Entry {
+        addresses: all.into_iter().collect(),
+        alias: None,
+        headless: spec.cluster_ip == "None",
+        ports: spec.ports.clone(),
+    }
 }
 
 fn same_protocol(port: &Port, protocol: &str) -> bool {

@@ -36,7 +36,9 @@ fn ask(index: &Index, name: &str, kind: Kind) -> String {
                 .map(|r| match r {
                     Data::Address(a) => a.to_string(),
                     Data::Alias(n) => format!("={n}"),
-                    Data::Service { weight, port, target } => format!("{weight}:{port}:{}", target.trim_end_matches(".svc.cluster.local")),
+                    Data::Service { weight, port, target } => {
+                        format!("{weight}:{port}:{}", target.trim_end_matches(".svc.cluster.local"))
+                    }
                     Data::Pointer(n) | Data::Text(n) | Data::NameServer(n) => n.clone(),
                     Data::Authority => "soa".into(),
                 })
@@ -64,7 +66,11 @@ fn names() {
         ("db-0.db.default.svc.cluster.local", Kind::A, "10.244.0.5"),
         ("10-244-0-6.db.default.svc.cluster.local", Kind::A, "10.244.0.6"),
         ("10-244-0-9.db.default.svc.cluster.local", Kind::A, "nxdomain"),
-        ("_sql._tcp.db.default.svc.cluster.local", Kind::Srv, "50:5432:db-0.db.default 50:5432:10-244-0-6.db.default +10.244.0.5 +10.244.0.6"),
+        (
+            "_sql._tcp.db.default.svc.cluster.local",
+            Kind::Srv,
+            "50:5432:db-0.db.default 50:5432:10-244-0-6.db.default +10.244.0.5 +10.244.0.6",
+        ),
         ("empty.default.svc.cluster.local", Kind::A, "nxdomain"),
         ("out.other.svc.cluster.local", Kind::A, "=example.org"),
         ("10-244-0-5.default.pod.cluster.local", Kind::A, "10.244.0.5"),

@@ -63,7 +63,12 @@ mod tests {
         };
         let nodes = [node("b", "10.244.1.0/24"), node("a", "10.244.0.0/24"), node("c", "")];
         let slice = slice(nodes.iter());
-        let shown: Vec<String> = slice["endpoints"].as_array().unwrap().iter().map(|e| format!("{}={}", e["nodeName"], e["addresses"][0])).collect();
+        let shown: Vec<String> = slice["endpoints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| format!("{}={}", e["nodeName"], e["addresses"][0]))
+            .collect();
         assert_eq!(shown, ["\"a\"=\"10.244.0.1\"", "\"b\"=\"10.244.1.1\""]);
     }
 }

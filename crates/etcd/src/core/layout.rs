@@ -5,7 +5,10 @@
 //! deletions, which leave no such place, in the one key `/corten.dev/commit`. Both are written in the object's transaction,
 //! and both carry the transaction's number, by which a write whose answer was lost is found again.
 
-use crate::proto::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Event, EventType, KeyValue, Operand, Operation, PutRequest, RequestOp, TxnRequest};
+use crate::proto::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Event, EventType, KeyValue, Operand, Operation,
+    PutRequest, RequestOp, TxnRequest,
+};
 use bytes::Bytes;
 use platform::WallTime;
 use serde::{Deserialize, Serialize};
@@ -137,7 +140,9 @@ impl Layout {
             txn.compare.push(match expect.state {
                 Expected::Absent => self.compare(&expect.key, CompareResult::Equal, Operand::Version(0)),
                 Expected::Present => self.compare(&expect.key, CompareResult::Greater, Operand::Version(0)),
-                Expected::Revision(r) => self.compare(&expect.key, CompareResult::Equal, Operand::Mod(r.0.cast_signed())),
+                Expected::Revision(r) => {
+                    self.compare(&expect.key, CompareResult::Equal, Operand::Mod(r.0.cast_signed()))
+                }
             });
         }
         let mut deletes = false;
@@ -165,7 +170,12 @@ impl Layout {
 
     fn compare(&self, key: &str, result: CompareResult, operand: Operand) -> Compare {
         let target = if matches!(operand, Operand::Mod(_)) { CompareTarget::Mod } else { CompareTarget::Version };
-        Compare { result: result as i32, target: target as i32, key: self.object_key(key).to_vec(), operand: Some(operand) }
+        Compare {
+            result: result as i32,
+            target: target as i32,
+            key: self.object_key(key).to_vec(),
+            operand: Some(operand),
+        }
     }
 
     /// What the events of one revision mean.
@@ -180,7 +190,8 @@ impl Layout {
             }
         }
         let any = whole.as_ref().or_else(|| kept.values().next());
-        let mut step = Step { meta: any.map(Kept::meta).unwrap_or_default(), number: any.map(|k| k.number), changes: Vec::new() };
+        let mut step =
+            Step { meta: any.map(Kept::meta).unwrap_or_default(), number: any.map(|k| k.number), changes: Vec::new() };
         for event in events {
             let Some(kv) = &event.kv else { continue };
             let Some(key) = self.key_of(&kv.key) else { continue };
@@ -189,7 +200,9 @@ impl Layout {
                 false => change_of(key, kv, kept.get(key), seal),
             });
         }
-        if step.number.is_none() && step.changes.iter().any(|c| matches!(c, Change::Put { value, .. } if value.starts_with(b"k8s\0"))) {
+        if step.number.is_none()
+            && step.changes.iter().any(|c| matches!(c, Change::Put { value, .. } if value.starts_with(b"k8s\0")))
+        {
             step.meta.media_type = "application/vnd.kubernetes.protobuf".into();
         }
         step

@@ -113,7 +113,11 @@ mod tests {
     fn places() {
         for (value, expected, at) in [
             (r#"{"metadata":{"resourceVersion":""},"a":1}"#, r#"{"metadata":{"resourceVersion":""},"a":1}"#, Some(32)),
-            (r#"{"kind":"A","metadata":{"name":"x"}}"#, r#"{"kind":"A","metadata":{"resourceVersion":"","name":"x"}}"#, Some(43)),
+            (
+                r#"{"kind":"A","metadata":{"name":"x"}}"#,
+                r#"{"kind":"A","metadata":{"resourceVersion":"","name":"x"}}"#,
+                Some(43),
+            ),
             (r#"{"metadata":{}}"#, r#"{"metadata":{"resourceVersion":""}}"#, Some(32)),
             (
                 r#"{"a":{"metadata":{"resourceVersion":""}},"b":["x\"]",{}],"metadata":{"labels":{"resourceVersion":""},"resourceVersion":""}}"#,

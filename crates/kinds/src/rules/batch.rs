@@ -41,7 +41,12 @@ pub fn job_create(j: &mut Value) {
         return;
     }
     let labels = spec.entry(f::template).entry(f::metadata).entry(f::labels);
-    for (key, value) in [("job-name", &name), ("controller-uid", &uid), ("batch.kubernetes.io/job-name", &name), ("batch.kubernetes.io/controller-uid", &uid)] {
+    for (key, value) in [
+        ("job-name", &name),
+        ("controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("batch.kubernetes.io/controller-uid", &uid),
+    ] {
         labels.set_default(key, value.clone());
     }
     spec.entry(f::selector).entry(f::matchLabels).set_default("batch.kubernetes.io/controller-uid", uid);
@@ -54,8 +59,13 @@ pub fn job(j: &Value, errs: &mut FieldErrors) {
 
 fn job_spec(spec: &Value, path: &Path, errs: &mut FieldErrors) {
     for (key, name) in [
-        (f::parallelism, "parallelism"), (f::completions, "completions"), (f::activeDeadlineSeconds, "activeDeadlineSeconds"), (f::backoffLimit, "backoffLimit"),
-        (f::ttlSecondsAfterFinished, "ttlSecondsAfterFinished"), (f::backoffLimitPerIndex, "backoffLimitPerIndex"), (f::maxFailedIndexes, "maxFailedIndexes"),
+        (f::parallelism, "parallelism"),
+        (f::completions, "completions"),
+        (f::activeDeadlineSeconds, "activeDeadlineSeconds"),
+        (f::backoffLimit, "backoffLimit"),
+        (f::ttlSecondsAfterFinished, "ttlSecondsAfterFinished"),
+        (f::backoffLimitPerIndex, "backoffLimitPerIndex"),
+        (f::maxFailedIndexes, "maxFailedIndexes"),
     ] {
         v::non_negative(spec.at(key), &path.child(name), errs);
     }
@@ -82,7 +92,13 @@ pub fn job_update(new: &Value, old: &Value, errs: &mut FieldErrors) {
     let path = Path::Root.child_static("spec");
     let (n, o) = (new.at(f::spec), old.at(f::spec));
     let indexed_both = n.at(f::completionMode).str() == "Indexed" && n.at(f::completions) == n.at(f::parallelism);
-    for (key, name) in [(f::completions, "completions"), (f::selector, "selector"), (f::completionMode, "completionMode"), (f::podFailurePolicy, "podFailurePolicy"), (f::backoffLimitPerIndex, "backoffLimitPerIndex")] {
+    for (key, name) in [
+        (f::completions, "completions"),
+        (f::selector, "selector"),
+        (f::completionMode, "completionMode"),
+        (f::podFailurePolicy, "podFailurePolicy"),
+        (f::backoffLimitPerIndex, "backoffLimitPerIndex"),
+    ] {
         if n.at(key) != o.at(key) && !(name == "completions" && indexed_both) {
             errs.invalid(&path.child(name), n.at(key), "field is immutable");
         }

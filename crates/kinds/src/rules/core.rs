@@ -96,7 +96,8 @@ pub fn config_map(c: &Value, errs: &mut FieldErrors) {
     let mut total = 0;
     data_keys(c, f::data, &mut total, false, errs);
     let path = Path::Root.child_static("data");
-    let mut both: Vec<&Key> = c.at(f::binaryData).members().map(|(k, _)| k).filter(|k| c.at(f::data).get(*k).is_some()).collect();
+    let mut both: Vec<&Key> =
+        c.at(f::binaryData).members().map(|(k, _)| k).filter(|k| c.at(f::data).get(*k).is_some()).collect();
     both.sort();
     for k in both {
         errs.invalid(&path.key(k.as_str()), k.as_str(), "duplicate of key present in binaryData");
@@ -273,7 +274,13 @@ fn hpa_rules(rules: &mut Value, down: Option<()>, policies: &[(&str, i64, i64)],
     }
     rules.set_default(f::selectPolicy, "Max");
     if rules.at(f::policies).is_zero() {
-        let list = policies.iter().map(|(kind, value, period)| api::value::object([("type", (*kind).into()), ("value", (*value).into()), ("periodSeconds", (*period).into())]));
+        let list = policies.iter().map(|(kind, value, period)| {
+            api::value::object([
+                ("type", (*kind).into()),
+                ("value", (*value).into()),
+                ("periodSeconds", (*period).into()),
+            ])
+        });
         rules.set(f::policies, list.collect::<Vec<_>>());
     }
 }

@@ -147,7 +147,8 @@ fn round_resources(list: &mut Value) {
 }
 
 fn probe_defaults(p: &mut Value) {
-    for (key, n) in [(f::timeoutSeconds, 1), (f::periodSeconds, 10), (f::successThreshold, 1), (f::failureThreshold, 3)] {
+    for (key, n) in [(f::timeoutSeconds, 1), (f::periodSeconds, 10), (f::successThreshold, 1), (f::failureThreshold, 3)]
+    {
         if p.at(key).int() == 0 {
             p.set(key, n);
         }
@@ -196,8 +197,16 @@ fn volume_defaults(v: &mut Value) {
         }
     }
     let texts: &[(api::Name, api::Name, &str)] = &[
-        (f::hostPath, f::type_, ""), (f::iscsi, f::iscsiInterface, "default"), (f::rbd, f::pool, "rbd"), (f::rbd, f::user, "admin"), (f::rbd, f::keyring, "/etc/ceph/keyring"),
-        (f::azureDisk, f::cachingMode, "ReadWrite"), (f::azureDisk, f::kind, "Shared"), (f::azureDisk, f::fsType, "ext4"), (f::scaleIO, f::storageMode, "ThinProvisioned"), (f::scaleIO, f::fsType, "xfs"),
+        (f::hostPath, f::type_, ""),
+        (f::iscsi, f::iscsiInterface, "default"),
+        (f::rbd, f::pool, "rbd"),
+        (f::rbd, f::user, "admin"),
+        (f::rbd, f::keyring, "/etc/ceph/keyring"),
+        (f::azureDisk, f::cachingMode, "ReadWrite"),
+        (f::azureDisk, f::kind, "Shared"),
+        (f::azureDisk, f::fsType, "ext4"),
+        (f::scaleIO, f::storageMode, "ThinProvisioned"),
+        (f::scaleIO, f::fsType, "xfs"),
     ];
     for (source, key, text) in texts {
         if let Some(s) = v.get_mut(*source).filter(|s| !s.is_null()) {
@@ -207,7 +216,9 @@ fn volume_defaults(v: &mut Value) {
     if let Some(s) = v.get_mut(f::azureDisk).filter(|s| !s.is_null()) {
         s.set_default(f::readOnly, false);
     }
-    if let Some(claim) = v.get_mut(f::ephemeral).and_then(|e| e.get_mut(f::volumeClaimTemplate)).and_then(|t| t.get_mut(f::spec)) {
+    if let Some(claim) =
+        v.get_mut(f::ephemeral).and_then(|e| e.get_mut(f::volumeClaimTemplate)).and_then(|t| t.get_mut(f::spec))
+    {
         claim.set_default(f::volumeMode, "Filesystem");
     }
 }
@@ -235,7 +246,11 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
 pub fn qos_class(spec: &Value) -> &'static str {
     let resources: Vec<&Value> = match spec.at(f::resources) {
         Value::Map(m) if m.iter().any(|(k, v)| k.as_str() != "claims" && !v.is_zero()) => vec![spec.at(f::resources)],
-        _ => [f::containers, f::initContainers].iter().flat_map(|k| spec.at(*k).items()).map(|c| c.at(f::resources)).collect(),
+        _ => [f::containers, f::initContainers]
+            .iter()
+            .flat_map(|k| spec.at(*k).items())
+            .map(|c| c.at(f::resources))
+            .collect(),
     };
     let amount = |v: &Value| Quantity::parse(v.str()).ok().filter(|q| !q.is_zero());
     let mut any = false;
@@ -256,7 +271,9 @@ pub fn qos_class(spec: &Value) -> &'static str {
 
 /// Every container of a pod's spec, with the name of its list.
 pub fn containers(spec: &Value) -> impl Iterator<Item = (api::Name, &Value)> {
-    [f::initContainers, f::containers, f::ephemeralContainers].into_iter().flat_map(move |k| spec.at(k).items().iter().map(move |c| (k, c)))
+    [f::initContainers, f::containers, f::ephemeralContainers]
+        .into_iter()
+        .flat_map(move |k| spec.at(k).items().iter().map(move |c| (k, c)))
 }
 
 /// A resource list's amount.

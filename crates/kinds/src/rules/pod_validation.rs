@@ -47,7 +47,12 @@ fn spec(s: &Value, path: &Path, errs: &mut FieldErrors) {
     }
     host_ports(s, &containers, errs);
     v::one_of(s.at(f::restartPolicy), &path.child("restartPolicy"), &["Always", "Never", "OnFailure"], errs);
-    v::one_of(s.at(f::dnsPolicy), &path.child("dnsPolicy"), &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"], errs);
+    v::one_of(
+        s.at(f::dnsPolicy),
+        &path.child("dnsPolicy"),
+        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+        errs,
+    );
     let selector = s.at(f::nodeSelector);
     v::labels(selector, &path.child("nodeSelector"), errs);
     for (key, name, check) in [
@@ -136,12 +141,19 @@ fn container(c: &Value, path: &Path, volumes: &[String], names: &mut Vec<String>
         errs.invalid(&path.child("image"), image, "must not have leading or trailing whitespace");
     }
     v::one_of(c.at(f::imagePullPolicy), &path.child("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], errs);
-    v::one_of(c.at(f::terminationMessagePolicy), &path.child("terminationMessagePolicy"), &["FallbackToLogsOnError", "File"], errs);
+    v::one_of(
+        c.at(f::terminationMessagePolicy),
+        &path.child("terminationMessagePolicy"),
+        &["FallbackToLogsOnError", "File"],
+        errs,
+    );
     ports(c.at(f::ports), &path.child("ports"), errs);
     env(c.at(f::env), &path.child("env"), errs);
     mounts(c.at(f::volumeMounts), &path.child("volumeMounts"), volumes, errs);
     resources(c.at(f::resources), &path.child("resources"), errs);
-    for (key, name) in [(f::livenessProbe, "livenessProbe"), (f::readinessProbe, "readinessProbe"), (f::startupProbe, "startupProbe")] {
+    for (key, name) in
+        [(f::livenessProbe, "livenessProbe"), (f::readinessProbe, "readinessProbe"), (f::startupProbe, "startupProbe")]
+    {
         let p = c.at(key);
         if !p.is_null() {
             probe(p, &path.child(name), name != "readinessProbe", errs);
@@ -269,14 +281,17 @@ pub fn resources(r: &Value, path: &Path, errs: &mut FieldErrors) {
             if Quantity::parse(amount.str()).is_ok_and(Quantity::is_negative) {
                 errs.invalid(&here, amount, "must be greater than or equal to 0");
             }
-            let known = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.as_str().starts_with("hugepages-") || name.as_str().contains('/');
+            let known = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
+                || name.as_str().starts_with("hugepages-")
+                || name.as_str().contains('/');
             if !known {
                 errs.invalid(&here, name.as_str(), "must be a standard resource for containers");
             }
         }
     }
     for (name, amount) in r.at(f::requests).members() {
-        if let (Ok(request), Some(Ok(limit))) = (Quantity::parse(amount.str()), r.at(f::limits).get(name).map(|l| Quantity::parse(l.str())))
+        if let (Ok(request), Some(Ok(limit))) =
+            (Quantity::parse(amount.str()), r.at(f::limits).get(name).map(|l| Quantity::parse(l.str())))
             && request > limit
         {
             let detail = format!("must be less than or equal to {} limit of {limit}", name.as_str());
@@ -301,7 +316,13 @@ fn probe(p: &Value, path: &Path, single_success: bool, errs: &mut FieldErrors) {
         let at = path.child("exec");
         errs.required(&at.child("command"), "");
     }
-    for (key, name) in [(f::initialDelaySeconds, "initialDelaySeconds"), (f::timeoutSeconds, "timeoutSeconds"), (f::periodSeconds, "periodSeconds"), (f::successThreshold, "successThreshold"), (f::failureThreshold, "failureThreshold")] {
+    for (key, name) in [
+        (f::initialDelaySeconds, "initialDelaySeconds"),
+        (f::timeoutSeconds, "timeoutSeconds"),
+        (f::periodSeconds, "periodSeconds"),
+        (f::successThreshold, "successThreshold"),
+        (f::failureThreshold, "failureThreshold"),
+    ] {
         v::non_negative(p.at(key), &path.child(name), errs);
     }
     if single_success && p.at(f::successThreshold).int() > 1 {
@@ -320,10 +341,18 @@ fn tolerations(list: &Value, path: &Path, errs: &mut FieldErrors) {
         }
         let operator = t.at(f::operator).str();
         if key.is_empty() && operator != "Exists" {
-            errs.invalid(&at.child("operator"), operator, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+            errs.invalid(
+                &at.child("operator"),
+                operator,
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            );
         }
         if t.has(f::tolerationSeconds) && t.at(f::effect).str() != "NoExecute" {
-            errs.invalid(&at.child("effect"), t.at(f::effect).str(), "effect must be 'NoExecute' when `tolerationSeconds` is set");
+            errs.invalid(
+                &at.child("effect"),
+                t.at(f::effect).str(),
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
+            );
         }
     }
 }
@@ -359,6 +388,9 @@ pub fn validate_update(new: &Value, old: &Value, errs: &mut FieldErrors) {
     }
     let kept = |t: &Value| new.at(f::spec).at(f::tolerations).items().contains(t);
     if !o.at(f::tolerations).items().iter().all(kept) {
-        errs.forbidden(&path.child("tolerations"), "existing toleration can not be modified except its tolerationSeconds");
+        errs.forbidden(
+            &path.child("tolerations"),
+            "existing toleration can not be modified except its tolerationSeconds",
+        );
     }
 }

@@ -31,7 +31,8 @@ pub fn defaults(s: &mut Value) {
             p.set(f::targetPort, port);
         }
     }
-    let external = matches!(kind.as_str(), "NodePort" | "LoadBalancer") || (kind == "ClusterIP" && !spec.at(f::externalIPs).is_zero());
+    let external = matches!(kind.as_str(), "NodePort" | "LoadBalancer")
+        || (kind == "ClusterIP" && !spec.at(f::externalIPs).is_zero());
     if external && spec.at(f::externalTrafficPolicy).str().is_empty() {
         spec.set(f::externalTrafficPolicy, "Cluster");
     }
@@ -41,7 +42,14 @@ pub fn defaults(s: &mut Value) {
     if kind == "LoadBalancer" {
         spec.set_default(f::allocateLoadBalancerNodePorts, true);
     }
-    for i in s.get_mut(f::status).and_then(|s| s.get_mut(f::loadBalancer)).and_then(|l| l.get_mut(f::ingress)).and_then(Value::as_list_mut).into_iter().flatten() {
+    for i in s
+        .get_mut(f::status)
+        .and_then(|s| s.get_mut(f::loadBalancer))
+        .and_then(|l| l.get_mut(f::ingress))
+        .and_then(Value::as_list_mut)
+        .into_iter()
+        .flatten()
+    {
         if !i.at(f::ip).str().is_empty() {
             i.set_default(f::ipMode, "VIP");
         }
@@ -73,11 +81,21 @@ pub fn validate(s: &Value, errs: &mut FieldErrors) {
                 }
             }
         }
-        "LoadBalancer" if headless => errs.invalid(&path.child("clusterIPs"), spec.at(f::clusterIPs), "may not be set to 'None' for LoadBalancer services"),
-        "NodePort" if headless => errs.invalid(&path.child("clusterIPs"), spec.at(f::clusterIPs), "may not be set to 'None' for NodePort services"),
+        "LoadBalancer" if headless => errs.invalid(
+            &path.child("clusterIPs"),
+            spec.at(f::clusterIPs),
+            "may not be set to 'None' for LoadBalancer services",
+        ),
+        "NodePort" if headless => errs.invalid(
+            &path.child("clusterIPs"),
+            spec.at(f::clusterIPs),
+            "may not be set to 'None' for NodePort services",
+        ),
         "ClusterIP" | "NodePort" | "LoadBalancer" => {}
         "" => errs.required(&path.child("type"), ""),
-        other => errs.not_supported(&path.child("type"), other, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]),
+        other => {
+            errs.not_supported(&path.child("type"), other, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"])
+        }
     }
     let list = spec.at(f::ports).items();
     let mut names = Vec::new();

@@ -45,8 +45,11 @@ pub fn label_selector(s: &Value, path: &Path, errs: &mut FieldErrors) {
     for (i, e) in s.at(f::matchExpressions).items().iter().enumerate() {
         let at = list.index(i);
         match e.at(f::operator).str() {
-            "In" | "NotIn" if e.at(f::values).is_zero() => errs.required(&at.child("values"), "must be specified when `operator` is 'In' or 'NotIn'"),
-            "Exists" | "DoesNotExist" if !e.at(f::values).is_zero() => errs.forbidden(&at.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
+            "In" | "NotIn" if e.at(f::values).is_zero() => {
+                errs.required(&at.child("values"), "must be specified when `operator` is 'In' or 'NotIn'")
+            }
+            "Exists" | "DoesNotExist" if !e.at(f::values).is_zero() => errs
+                .forbidden(&at.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             other => errs.invalid(&at.child("operator"), other, "not a valid selector operator"),
         }

@@ -111,7 +111,8 @@ pub fn daemonset_create(d: &mut Value) {
 
 /// A changed template is a new generation of it.
 pub fn daemonset_change(new: &mut Value, old: &Value) {
-    let number = |v: &Value| v.at(f::metadata).at(f::annotations).at(TEMPLATE_GENERATION).str().parse::<i64>().unwrap_or(1);
+    let number =
+        |v: &Value| v.at(f::metadata).at(f::annotations).at(TEMPLATE_GENERATION).str().parse::<i64>().unwrap_or(1);
     let changed = new.at(f::spec).at(f::template) != old.at(f::spec).at(f::template);
     let n = number(old) + i64::from(changed);
     new.entry(f::metadata).entry(f::annotations).set(TEMPLATE_GENERATION, n.to_string());
@@ -135,7 +136,11 @@ fn selector_and_template(spec: &Value, path: &Path, errs: &mut FieldErrors) {
         let labels = spec.at(f::template).at(f::metadata).at(f::labels);
         if !s.matches(labels) {
             let metadata = template.child("metadata");
-            errs.invalid(&metadata.child("labels"), &labels_shown(labels), "`selector` does not match template `labels`");
+            errs.invalid(
+                &metadata.child("labels"),
+                &labels_shown(labels),
+                "`selector` does not match template `labels`",
+            );
         }
     }
     pod_validation::template(spec.at(f::template), &template, errs);
@@ -261,7 +266,15 @@ pub fn selector_immutable(new: &Value, old: &Value, errs: &mut FieldErrors) {
 
 /// Most of a StatefulSet's spec stays what it is.
 pub fn statefulset_update(new: &Value, old: &Value, errs: &mut FieldErrors) {
-    const FREE: &[&str] = &["replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"];
+    const FREE: &[&str] = &[
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
     let rest = |v: &Value| {
         let mut spec = v.at(f::spec).clone();
         if let Some(m) = spec.as_map_mut() {
@@ -287,4 +300,3 @@ impl RootChild for Path<'static> {
         ROOT.child(name)
     }
 }
-

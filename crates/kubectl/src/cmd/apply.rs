@@ -1,5 +1,6 @@
 //! `apply`, `create -f` and `replace`: what manifests say becomes what the server has.
 
+use super::get::all_failures;
 use crate::Ctx;
 use crate::core::merge::{LAST_APPLIED, three_way, with_memory};
 use crate::core::printer;
@@ -10,7 +11,6 @@ use crate::session::{APPLY, Body, MERGE, STRATEGIC};
 use api::Value;
 use api::schema::Type;
 use http::Method;
-use super::get::all_failures;
 
 /// What `--dry-run` says.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -30,8 +30,12 @@ impl DryRun {
             "" | "none" | "false" => Ok(DryRun::No),
             "client" | "true" => Ok(DryRun::Client),
             "server" => Ok(DryRun::Server),
-            "unchanged" => Err(Failure::error("--dry-run flag without a value was specified. A value must be set: \"none\", \"server\", or \"client\".")),
-            other => Err(Failure::error(format!("Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."))),
+            "unchanged" => Err(Failure::error(
+                "--dry-run flag without a value was specified. A value must be set: \"none\", \"server\", or \"client\".",
+            )),
+            other => Err(Failure::error(format!(
+                "Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."
+            ))),
         }
     }
 
@@ -89,7 +93,11 @@ pub async fn apply(ctx: &Ctx) -> Outcome {
     }
     let mut failures = Vec::new();
     for (target, source) in &targets {
-        let result = if ctx.given.on("server-side") { server_side(ctx, target, dry).await } else { client_side(ctx, target, source, dry).await };
+        let result = if ctx.given.on("server-side") {
+            server_side(ctx, target, dry).await
+        } else {
+            client_side(ctx, target, source, dry).await
+        };
         if let Err(failure) = result {
             failures.push(failure);
         }
@@ -107,7 +115,9 @@ fn manifest(target: &Target) -> Value {
 
 async fn server_side(ctx: &Ctx, target: &Target, dry: DryRun) -> Outcome {
     if dry == DryRun::Client {
-        return Err(Failure::error("--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)"));
+        return Err(Failure::error(
+            "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
+        ));
     }
     let mut query = write_query(ctx, "kubectl", dry);
     query.push(("force", ctx.given.on("force-conflicts").to_string()));
@@ -128,17 +138,26 @@ fn explain_conflict(mut failure: Failure) -> Failure {
 
 async fn client_side(ctx: &Ctx, target: &Target, source: &str, dry: DryRun) -> Outcome {
     if target.name.is_empty() {
-        let shown = target.object.as_ref().map(|o| o.at("metadata").at("generateName").str().to_string()).unwrap_or_default();
+        let shown =
+            target.object.as_ref().map(|o| o.at("metadata").at("generateName").str().to_string()).unwrap_or_default();
         return Err(Failure::error(format!("from {shown}: cannot use generate name with apply")));
     }
     let modified = with_memory(&manifest(target));
     let current = match ctx.session.get(&target.path()).await {
         Ok(current) => current,
         Err(failure) if failure.is_not_found() => {
-            let created = if dry == DryRun::Client { modified } else { post(ctx, target, &modified, "kubectl-client-side-apply", dry).await.map_err(|f| f.while_doing(&format!("error when creating {source:?}")))? };
+            let created = if dry == DryRun::Client {
+                modified
+            } else {
+                post(ctx, target, &modified, "kubectl-client-side-apply", dry)
+                    .await
+                    .map_err(|f| f.while_doing(&format!("error when creating {source:?}")))?
+            };
             return report(ctx, target, &created, "created", dry);
         }
-        Err(failure) => return Err(failure.while_doing(&format!("error when retrieving current configuration of {source:?}"))),
+        Err(failure) => {
+            return Err(failure.while_doing(&format!("error when retrieving current configuration of {source:?}")));
+        }
     };
     let memory = current.at("metadata").at("annotations").at(LAST_APPLIED).str().to_string();
     if memory.is_empty() && dry != DryRun::Client {
@@ -204,7 +223,8 @@ pub async fn create_files(ctx: &Ctx) -> Outcome {
     for (mut target, source) in targets {
         let object = manifest(&target);
         let object = if ctx.given.on("save-config") { with_memory(&object) } else { object };
-        let result = if dry == DryRun::Client { Ok(object) } else { post(ctx, &target, &object, "kubectl-create", dry).await };
+        let result =
+            if dry == DryRun::Client { Ok(object) } else { post(ctx, &target, &object, "kubectl-create", dry).await };
         match result {
             Ok(created) => {
                 target.name = created.at("metadata").at("name").str().to_string();

@@ -21,7 +21,9 @@ pub async fn scale(ctx: &Ctx) -> Outcome {
         return Err(Failure::error("required flag(s) \"replicas\" not set"));
     }
     if given.int("replicas") < 0 {
-        return Err(Failure::error("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"));
+        return Err(Failure::error(
+            "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
+        ));
     }
     let dry = DryRun::of(ctx)?;
     let mut failures = Vec::new();
@@ -40,12 +42,19 @@ async fn scale_one(ctx: &Ctx, target: &Target, dry: DryRun) -> Outcome<Value> {
     let mut patch = object([("spec", wanted)]);
     if ctx.given.has("current-replicas") || ctx.given.has("resource-version") {
         let now = ctx.session.get(&uri).await?;
-        let (replicas, revision) = (now.at("spec").at("replicas").int(), now.at("metadata").at("resourceVersion").str());
+        let (replicas, revision) =
+            (now.at("spec").at("replicas").int(), now.at("metadata").at("resourceVersion").str());
         if ctx.given.has("current-replicas") && replicas != ctx.given.int("current-replicas") {
-            return Err(Failure::error(format!("Expected replicas to be {}, was {replicas}", ctx.given.int("current-replicas"))));
+            return Err(Failure::error(format!(
+                "Expected replicas to be {}, was {replicas}",
+                ctx.given.int("current-replicas")
+            )));
         }
         if ctx.given.has("resource-version") && revision != ctx.given.text("resource-version") {
-            return Err(Failure::error(format!("Expected resource version to be {}, was {revision}", ctx.given.text("resource-version"))));
+            return Err(Failure::error(format!(
+                "Expected resource version to be {}, was {revision}",
+                ctx.given.text("resource-version")
+            )));
         }
         patch.set("metadata", object([("resourceVersion", Value::from(revision))]));
     }
@@ -65,8 +74,11 @@ fn split_changes(args: &[String]) -> (Vec<String>, Vec<String>) {
 
 /// `label` (`annotations` false) and `annotate`.
 pub async fn label(ctx: &Ctx, annotations: bool) -> Outcome {
-    let (field, noun, done, undone) =
-        if annotations { ("annotations", "annotation", "annotated", "annotated") } else { ("labels", "label", "labeled", "unlabeled") };
+    let (field, noun, done, undone) = if annotations {
+        ("annotations", "annotation", "annotated", "annotated")
+    } else {
+        ("labels", "label", "labeled", "unlabeled")
+    };
     let (place, changes) = split_changes(&ctx.given.args);
     if changes.is_empty() && !ctx.given.on("list") {
         return Err(Failure::error(format!("at least one {noun} update is required")));
@@ -89,7 +101,13 @@ pub async fn label(ctx: &Ctx, annotations: bool) -> Outcome {
     all_failures(failures)
 }
 
-async fn label_one(ctx: &Ctx, target: &Target, field: &str, changes: &[String], dry: DryRun) -> Outcome<(bool, bool, Value)> {
+async fn label_one(
+    ctx: &Ctx,
+    target: &Target,
+    field: &str,
+    changes: &[String],
+    dry: DryRun,
+) -> Outcome<(bool, bool, Value)> {
     let current = complete(&target.resource, ctx.session.get(&target.path()).await?);
     let now = current.at("metadata").at(field);
     let mut patch = Value::object();
@@ -103,7 +121,10 @@ async fn label_one(ctx: &Ctx, target: &Target, field: &str, changes: &[String], 
                 return Err(Failure::error(if field == "labels" {
                     format!("{noun}{name}' already has a value ({}), and --overwrite is false", old.unwrap_or_default())
                 } else {
-                    format!("--overwrite is false but found the following declared annotation(s): '{name}' already has a value ({})", old.unwrap_or_default())
+                    format!(
+                        "--overwrite is false but found the following declared annotation(s): '{name}' already has a value ({})",
+                        old.unwrap_or_default()
+                    )
                 }));
             }
             if old != Some(value) {
@@ -137,8 +158,12 @@ async fn label_one(ctx: &Ctx, target: &Target, field: &str, changes: &[String], 
 pub async fn patch(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
     let text = match (given.text("patch"), given.text("patch-file")) {
-        ("", "") => return Err(Failure::error("must specify --patch or --patch-file containing the contents of the patch")),
-        ("", file) => std::fs::read_to_string(file).map_err(|e| Failure::error(format!("unable to read patch file: {e}")))?,
+        ("", "") => {
+            return Err(Failure::error("must specify --patch or --patch-file containing the contents of the patch"));
+        }
+        ("", file) => {
+            std::fs::read_to_string(file).map_err(|e| Failure::error(format!("unable to read patch file: {e}")))?
+        }
         (text, _) => text.to_string(),
     };
     let patch = api::yaml::parse(&text).map_err(|e| Failure::error(format!("unable to parse {text:?}: {e}")))?;
@@ -167,7 +192,9 @@ pub async fn patch(ctx: &Ctx) -> Outcome {
             Ok((after, changed || dry == DryRun::Server))
         };
         match result.await {
-            Ok((after, changed)) => report(ctx, &target, &after, if changed { "patched" } else { "patched (no change)" }, dry)?,
+            Ok((after, changed)) => {
+                report(ctx, &target, &after, if changed { "patched" } else { "patched (no change)" }, dry)?
+            }
             Err(failure) => failures.push(failure),
         }
     }
@@ -222,7 +249,12 @@ pub async fn wait(ctx: &Ctx) -> Outcome {
     for target in found {
         let left = limit.saturating_sub(started.elapsed());
         let result = timeout(left, reach(ctx, &target, &goal)).await;
-        match result.unwrap_or_else(|_| Err(Failure::error(format!("timed out waiting for the condition on {}/{}", target.resource.plural, target.name)))) {
+        match result.unwrap_or_else(|_| {
+            Err(Failure::error(format!(
+                "timed out waiting for the condition on {}/{}",
+                target.resource.plural, target.name
+            )))
+        }) {
             Ok(true) => out::line(&format!("{} condition met", target.label())),
             Ok(false) => {}
             Err(failure) => failures.push(failure),

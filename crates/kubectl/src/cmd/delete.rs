@@ -17,7 +17,9 @@ pub async fn run(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
     let dry = DryRun::of(ctx)?;
     if given.args.is_empty() && !given.has("filename") && !given.has("raw") {
-        return Err(Failure::error("You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'"));
+        return Err(Failure::error(
+            "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'",
+        ));
     }
     let found = targets(ctx, &given.args).await?;
     if found.is_empty() {
@@ -29,7 +31,9 @@ pub async fn run(ctx: &Ctx) -> Outcome {
     }
     let grace = grace_period(ctx)?;
     if given.on("force") {
-        eprintln!("Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.");
+        eprintln!(
+            "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely."
+        );
     }
     let mut failures = Vec::new();
     let mut waiting: Vec<(Target, String)> = Vec::new();
@@ -57,7 +61,8 @@ fn say(ctx: &Ctx, target: &Target, dry: DryRun) {
         return out::line(&target.label());
     }
     let verb = if ctx.given.on("force") && ctx.given.int("grace-period") <= 0 { "force deleted" } else { "deleted" };
-    let place = if target.namespace.is_empty() { String::new() } else { format!(" from {} namespace", target.namespace) };
+    let place =
+        if target.namespace.is_empty() { String::new() } else { format!(" from {} namespace", target.namespace) };
     out::line(&format!("{} {:?} {verb}{place}{}", target.resource.label(), target.name, dry.note()));
 }
 
@@ -73,7 +78,9 @@ fn grace_period(ctx: &Ctx) -> Outcome<Option<i64>> {
             // Without --force, zero means as soon as the kubelet has confirmed.
             Ok(Some(1))
         }
-        n if n > 0 && given.on("force") => Err(Failure::error("--force and --grace-period greater than 0 cannot be specified together")),
+        n if n > 0 && given.on("force") => {
+            Err(Failure::error("--force and --grace-period greater than 0 cannot be specified together"))
+        }
         n => Ok(Some(n)),
     }
 }
@@ -111,14 +118,18 @@ pub fn time_limit(text: &str) -> Outcome<Duration> {
         Some(0) => Ok(Duration::from_secs(168 * 3600)),
         Some(n) if n < 0 => Ok(Duration::from_secs(168 * 3600)),
         Some(n) => Ok(Duration::from_nanos(n.unsigned_abs())),
-        None => Err(Failure::error(format!("invalid argument {text:?} for \"--timeout\" flag: time: invalid duration {text:?}"))),
+        None => Err(Failure::error(format!(
+            "invalid argument {text:?} for \"--timeout\" flag: time: invalid duration {text:?}"
+        ))),
     }
 }
 
 async fn wait_until_gone(ctx: &Ctx, waiting: &[(Target, String)], limit: Duration) -> Outcome {
     for (target, uid) in waiting {
         let gone = timeout(limit, gone(ctx, target, uid)).await;
-        gone.unwrap_or_else(|_| Err(Failure::error(format!("timed out waiting for the condition on {}", target.plural_label()))))?;
+        gone.unwrap_or_else(|_| {
+            Err(Failure::error(format!("timed out waiting for the condition on {}", target.plural_label())))
+        })?;
     }
     Ok(())
 }

@@ -42,13 +42,20 @@ async fn find(ctx: &Ctx) -> Outcome<Vec<Target>> {
     }
     let asks = read_args(ctx.session.catalog().await?, &ctx.given.args).map_err(Failure::error)?;
     if asks.is_empty() {
-        return Err(Failure::error("You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources."));
+        return Err(Failure::error(
+            "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.",
+        ));
     }
     let mut targets = Vec::new();
     for ask in asks {
         let all = ctx.given.on("all-namespaces");
         let namespace = if ask.resource.namespaced && !all { ctx.session.namespace.clone() } else { String::new() };
-        let target = |name: &str, namespace: &str, object: Option<Value>| Target { resource: ask.resource.clone(), namespace: namespace.into(), name: name.into(), object };
+        let target = |name: &str, namespace: &str, object: Option<Value>| Target {
+            resource: ask.resource.clone(),
+            namespace: namespace.into(),
+            name: name.into(),
+            object,
+        };
         let Some(name) = &ask.name else {
             for object in list(ctx, &ask.resource, &namespace).await? {
                 let metadata = object.at("metadata").clone();
@@ -61,7 +68,10 @@ async fn find(ctx: &Ctx) -> Outcome<Vec<Target>> {
             Err(failure) if failure.is_not_found() => {
                 // A name may be the beginning of several.
                 let found = list(ctx, &ask.resource, &namespace).await?;
-                let matching: Vec<_> = found.into_iter().filter(|o| o.at("metadata").at("name").str().starts_with(name.as_str())).collect();
+                let matching: Vec<_> = found
+                    .into_iter()
+                    .filter(|o| o.at("metadata").at("name").str().starts_with(name.as_str()))
+                    .collect();
                 if matching.is_empty() {
                     return Err(failure);
                 }
@@ -88,7 +98,11 @@ async fn around(ctx: &Ctx, target: &Target, object: &Value) -> Around {
 
 async fn events(ctx: &Ctx, target: &Target, object: &Value) -> Outcome<Vec<Value>> {
     let namespace = if target.resource.namespaced { target.namespace.as_str() } else { "" };
-    let path = if namespace.is_empty() { "/api/v1/events".to_string() } else { format!("/api/v1/namespaces/{namespace}/events") };
+    let path = if namespace.is_empty() {
+        "/api/v1/events".to_string()
+    } else {
+        format!("/api/v1/namespaces/{namespace}/events")
+    };
     let uid = object.at("metadata").at("uid").str();
     let kind = &target.resource.kind;
     let mut selector = format!("involvedObject.name={},involvedObject.kind={kind}", target.name);
@@ -102,7 +116,8 @@ async fn events(ctx: &Ctx, target: &Target, object: &Value) -> Outcome<Vec<Value
     let answer = ctx.session.get(&client::with_query(&path, &[("fieldSelector", selector)])).await?;
     let mut events = answer.at("items").items().to_vec();
     let time = |e: &Value| {
-        let at = ["lastTimestamp", "eventTime", "firstTimestamp"].into_iter().map(|f| e.at(f).str()).find(|t| !t.is_empty());
+        let at =
+            ["lastTimestamp", "eventTime", "firstTimestamp"].into_iter().map(|f| e.at(f).str()).find(|t| !t.is_empty());
         at.and_then(api::time::parse_seconds).unwrap_or(0)
     };
     events.sort_by_key(time);
@@ -122,13 +137,21 @@ async fn related(ctx: &Ctx, target: &Target, object: &Value) -> Outcome<Vec<Valu
         }
         "Deployment" => {
             let sets = get(format!("/apis/apps/v1/namespaces/{}/replicasets", target.namespace), vec![]).await?;
-            Ok(rollout::revisions(object, &sets).into_iter().map(|(_, set)| set.clone()).filter(|s| s.at("spec").at("replicas").int() > 0 || s.at("status").at("replicas").int() > 0).collect())
+            Ok(rollout::revisions(object, &sets)
+                .into_iter()
+                .map(|(_, set)| set.clone())
+                .filter(|s| s.at("spec").at("replicas").int() > 0 || s.at("status").at("replicas").int() > 0)
+                .collect())
         }
         "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" => {
             let selector = super::logs::selector_of(&target.resource.kind, object)?;
-            let pods = get(format!("/api/v1/namespaces/{}/pods", target.namespace), vec![("labelSelector", selector)]).await?;
+            let pods =
+                get(format!("/api/v1/namespaces/{}/pods", target.namespace), vec![("labelSelector", selector)]).await?;
             let uid = object.at("metadata").at("uid").str().to_string();
-            Ok(pods.into_iter().filter(|p| p.at("metadata").at("ownerReferences").items().iter().any(|o| o.at("uid").str() == uid)).collect())
+            Ok(pods
+                .into_iter()
+                .filter(|p| p.at("metadata").at("ownerReferences").items().iter().any(|o| o.at("uid").str() == uid))
+                .collect())
         }
         _ => Ok(Vec::new()),
     }

@@ -4,8 +4,8 @@ use super::logs::{Several, default_container, pod_for};
 use crate::Ctx;
 use crate::failure::{Failure, Outcome};
 use crate::files::targets;
-use crate::terminal::{self, Raw};
 use crate::out;
+use crate::terminal::{self, Raw};
 use api::Value;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +32,11 @@ fn container_of(ctx: &Ctx, pod: &Value) -> Outcome<String> {
 pub async fn exec(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
     let Some(dash) = given.dash.filter(|d| *d <= 1) else {
-        let text = if given.args.len() > 1 { "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\nSee 'kubectl exec -h' for help and examples" } else { "you must specify at least one command for the container" };
+        let text = if given.args.len() > 1 {
+            "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\nSee 'kubectl exec -h' for help and examples"
+        } else {
+            "you must specify at least one command for the container"
+        };
         return Err(Failure::error(text));
     };
     let command = &given.args[dash..];
@@ -43,7 +47,9 @@ pub async fn exec(ctx: &Ctx) -> Outcome {
     let pod = pod_of(ctx, word, "pod, type/name or --filename must be specified").await?;
     let phase = pod.at("status").at("phase").str();
     if matches!(phase, "Succeeded" | "Failed") {
-        return Err(Failure::error(format!("cannot exec into a container in a completed pod; current phase is {phase}")));
+        return Err(Failure::error(format!(
+            "cannot exec into a container in a completed pod; current phase is {phase}"
+        )));
     }
     let container = container_of(ctx, &pod)?;
     let wanted = wanted(given.on("stdin"), given.on("tty"));
@@ -51,17 +57,22 @@ pub async fn exec(ctx: &Ctx) -> Outcome {
     query.push(("container", container));
     let code = remote(ctx, &pod, "exec", query, wanted).await?;
     if code != 0 {
-        return Err(Failure { text: format!("command terminated with exit code {code}"), code: u8::try_from(code).unwrap_or(255), reason: None });
+        return Err(Failure {
+            text: format!("command terminated with exit code {code}"),
+            code: u8::try_from(code).unwrap_or(255),
+            reason: None,
+        });
     }
     Ok(())
 }
 
 /// Which streams; a terminal only if there is one.
 pub fn wanted(stdin: bool, tty: bool) -> Wanted {
-    let tty = tty && (!stdin || terminal::is_terminal() || {
-        eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
-        false
-    });
+    let tty = tty
+        && (!stdin || terminal::is_terminal() || {
+            eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
+            false
+        });
     Wanted { stdin, stdout: true, stderr: !tty, tty }
 }
 
@@ -94,7 +105,9 @@ fn refused(error: ConnectError) -> Failure {
 }
 
 async fn remote(ctx: &Ctx, pod: &Value, verb: &str, mut query: Vec<(&str, String)>, wanted: Wanted) -> Outcome<i32> {
-    for (name, on) in [("stdin", wanted.stdin), ("stdout", wanted.stdout), ("stderr", wanted.stderr), ("tty", wanted.tty)] {
+    for (name, on) in
+        [("stdin", wanted.stdin), ("stdout", wanted.stdout), ("stderr", wanted.stderr), ("tty", wanted.tty)]
+    {
         if on {
             query.push((name, "true".into()));
         }
@@ -132,7 +145,9 @@ async fn talk(ctx: &Ctx, session: Session, wanted: Wanted) -> Outcome<i32> {
             Message::Stdout(bytes) => out::bytes(&bytes),
             Message::Stderr(bytes) => {
                 let mut err = std::io::stderr().lock();
-                err.write_all(&bytes).and_then(|()| err.flush()).map_err(|e| Failure::error(format!("standard error: {e}")))?;
+                err.write_all(&bytes)
+                    .and_then(|()| err.flush())
+                    .map_err(|e| Failure::error(format!("standard error: {e}")))?;
             }
             Message::Status(status) => return stream::status::parse(&status).map_err(Failure::error),
             Message::Stdin(_) | Message::StdinEnd | Message::Resize { .. } => {}
@@ -177,7 +192,12 @@ fn pod_port(pod: &Value, service: Option<&Value>, text: &str) -> Outcome<u16> {
         Some(service) => {
             let wanted = |p: &&Value| p.at("name").str() == text || p.at("port").int().to_string() == text;
             let port = service.at("spec").at("ports").items().iter().find(wanted);
-            let port = port.ok_or_else(|| Failure::error(format!("Service {} does not have a service port {text}", service.at("metadata").at("name").str())))?;
+            let port = port.ok_or_else(|| {
+                Failure::error(format!(
+                    "Service {} does not have a service port {text}",
+                    service.at("metadata").at("name").str()
+                ))
+            })?;
             if service.at("spec").at("clusterIP").str() == "None" {
                 port.at("port").as_int()
             } else {
@@ -189,7 +209,9 @@ fn pod_port(pod: &Value, service: Option<&Value>, text: &str) -> Outcome<u16> {
         }
         None => text.parse::<i64>().ok().or_else(|| by_name(text)),
     };
-    port.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| Failure::error(format!("Pod '{}' does not have a named port '{text}'", pod.at("metadata").at("name").str())))
+    port.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| {
+        Failure::error(format!("Pod '{}' does not have a named port '{text}'", pod.at("metadata").at("name").str()))
+    })
 }
 
 /// `port-forward`.
@@ -209,7 +231,10 @@ pub async fn port_forward(ctx: &Ctx) -> Outcome {
     };
     let pod = pod_of(ctx, Some(word), "").await?;
     if pod.at("status").at("phase").str() != "Running" {
-        return Err(Failure::error(format!("unable to forward port because pod is not running. Current status={}", pod.at("status").at("phase").str())));
+        return Err(Failure::error(format!(
+            "unable to forward port because pod is not running. Current status={}",
+            pod.at("status").at("phase").str()
+        )));
     }
     let (namespace, name) = (pod.at("metadata").at("namespace").str(), pod.at("metadata").at("name").str());
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/portforward");
@@ -226,14 +251,29 @@ pub async fn port_forward(ctx: &Ctx) -> Outcome {
                 Ok(listener) => {
                     let bound = listener.local_addr().map_err(Failure::error)?;
                     out::line(&format!("Forwarding from {bound} -> {remote}"));
-                    ctx.session.env.spawn("forward", accept(listener, bound.port(), remote, forwarder.clone(), lost.clone(), ctx.session.env.clone()));
+                    ctx.session.env.spawn(
+                        "forward",
+                        accept(
+                            listener,
+                            bound.port(),
+                            remote,
+                            forwarder.clone(),
+                            lost.clone(),
+                            ctx.session.env.clone(),
+                        ),
+                    );
                     listening += 1;
                 }
-                Err(error) => eprintln!("Unable to listen on port {local}: listeners failed to create with the following errors: [unable to create listener: Error listen tcp {}: {error}]", SocketAddr::new(address, local)),
+                Err(error) => eprintln!(
+                    "Unable to listen on port {local}: listeners failed to create with the following errors: [unable to create listener: Error listen tcp {}: {error}]",
+                    SocketAddr::new(address, local)
+                ),
             }
         }
         if listening == 0 {
-            return Err(Failure::error(format!("unable to listen on any of the requested ports: [{{{local} {remote}}}]")));
+            return Err(Failure::error(format!(
+                "unable to listen on any of the requested ports: [{{{local} {remote}}}]"
+            )));
         }
     }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::error)?;

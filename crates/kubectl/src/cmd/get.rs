@@ -25,7 +25,8 @@ struct Request {
 pub async fn run(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
     if given.has("raw") {
-        let bytes = ctx.session.call_bytes(Method::GET, given.text("raw"), "application/json, */*", Body::default()).await?;
+        let bytes =
+            ctx.session.call_bytes(Method::GET, given.text("raw"), "application/json, */*", Body::default()).await?;
         out::bytes(&bytes);
         return Ok(());
     }
@@ -47,7 +48,9 @@ pub async fn run(ctx: &Ctx) -> Outcome {
 async fn requests(ctx: &Ctx) -> Outcome<Vec<Request>> {
     if ctx.given.has("filename") {
         let targets = file_targets(ctx).await?.into_iter();
-        return Ok(targets.map(|(t, _)| Request { resource: t.resource, namespace: t.namespace, name: Some(t.name) }).collect());
+        return Ok(targets
+            .map(|(t, _)| Request { resource: t.resource, namespace: t.namespace, name: Some(t.name) })
+            .collect());
     }
     let asks = read_args(ctx.session.catalog().await?, &ctx.given.args).map_err(Failure::error)?;
     let all = ctx.given.on("all-namespaces");
@@ -99,12 +102,17 @@ fn as_table(answer: Value) -> Value {
         })
         .collect();
     let column = |name: &str| api::value::object([("name", Value::from(name))]);
-    api::value::object([("columnDefinitions", Value::List(vec![column("Name"), column("Created At")])), ("rows", Value::List(rows))])
+    api::value::object([
+        ("columnDefinitions", Value::List(vec![column("Name"), column("Created At")])),
+        ("rows", Value::List(rows)),
+    ])
 }
 
 /// Sorts items by a template over their objects.
 fn sort_items<T>(items: &mut Vec<T>, by: &str, object: impl Fn(&T) -> &Value) -> Outcome {
-    let template = crate::core::jsonpath::relaxed(by).and_then(|t| crate::core::jsonpath::Template::parse(&t, true)).map_err(Failure::error)?;
+    let template = crate::core::jsonpath::relaxed(by)
+        .and_then(|t| crate::core::jsonpath::Template::parse(&t, true))
+        .map_err(Failure::error)?;
     let key = |item: &T| template.find(object(item)).ok().and_then(|f| f.into_iter().next()).unwrap_or_default();
     let mut keyed: Vec<(Value, T)> = std::mem::take(items).into_iter().map(|item| (key(&item), item)).collect();
     let number = |v: &Value| match v {
@@ -130,7 +138,9 @@ async fn tables(ctx: &Ctx, requests: &[Request], wide: bool) -> Outcome {
         let answer = ctx.session.read(&uri(ctx, request, &more), TABLE).await;
         let mut table = match answer {
             Ok(answer) => as_table(answer),
-            Err(failure) if failure.is_not_found() && ctx.given.on("ignore-not-found") && request.name.is_some() => continue,
+            Err(failure) if failure.is_not_found() && ctx.given.on("ignore-not-found") && request.name.is_some() => {
+                continue;
+            }
             Err(failure) => {
                 failures.push(failure);
                 continue;
@@ -193,7 +203,9 @@ async fn objects(ctx: &Ctx, form: &Form, requests: &[Request]) -> Outcome {
                 } else {
                     as_list = true;
                     let items = answer.at("items").items().iter();
-                    found.extend(items.map(|o| (Some(request.resource.clone()), complete(&request.resource, o.clone()))));
+                    found.extend(
+                        items.map(|o| (Some(request.resource.clone()), complete(&request.resource, o.clone()))),
+                    );
                 }
             }
             Err(failure) if failure.is_not_found() && ctx.given.on("ignore-not-found") => {}
@@ -283,7 +295,8 @@ impl Changes<'_> {
             } else {
                 item
             };
-            let text = printer::print(self.form, &[(Some(self.resource.clone()), wrapped)], false).map_err(Failure::error)?;
+            let text =
+                printer::print(self.form, &[(Some(self.resource.clone()), wrapped)], false).map_err(Failure::error)?;
             match self.form {
                 Form::Yaml => out::print(&format!("---\n{text}")),
                 _ => out::print(&text),

@@ -21,7 +21,11 @@ pub async fn run(ctx: &Ctx) -> Outcome {
     let given = &ctx.given;
     let pods = pods(ctx).await.map_err(|mut failure| {
         if failure.is_not_found() {
-            failure.text = format!("error: {} in namespace {:?}", failure.text.replacen("Error", "error", 1), ctx.session.namespace);
+            failure.text = format!(
+                "error: {} in namespace {:?}",
+                failure.text.replacen("Error", "error", 1),
+                ctx.session.namespace
+            );
         }
         failure
     })?;
@@ -69,7 +73,9 @@ async fn pods(ctx: &Ctx) -> Outcome<Vec<Value>> {
         return Ok(found);
     }
     let Some(first) = given.args.first() else {
-        return Err(Failure::error("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command\nSee 'kubectl logs -h' for help and examples"));
+        return Err(Failure::error(
+            "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command\nSee 'kubectl logs -h' for help and examples",
+        ));
     };
     if given.args.len() > 2 {
         return Err(Failure::error("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'"));
@@ -124,18 +130,31 @@ pub async fn pod_for(ctx: &Ctx, pods: &Resource, word: &str, several: Several) -
 /// Running and ready pods come first, then older ones.
 fn preference(pod: &Value) -> (bool, bool, bool, String) {
     let status = pod.at("status");
-    let ready = status.at("conditions").items().iter().any(|c| c.at("type").str() == "Ready" && c.at("status").str() == "True");
+    let ready =
+        status.at("conditions").items().iter().any(|c| c.at("type").str() == "Ready" && c.at("status").str() == "True");
     let scheduled = !pod.at("spec").at("nodeName").str().is_empty();
-    (!scheduled, status.at("phase").str() != "Running", !ready, pod.at("metadata").at("creationTimestamp").str().to_string())
+    (
+        !scheduled,
+        status.at("phase").str() != "Running",
+        !ready,
+        pod.at("metadata").at("creationTimestamp").str().to_string(),
+    )
 }
 
 /// A workload's selector as text.
 pub fn selector_of(kind: &str, owner: &Value) -> Outcome<String> {
     let selector = owner.at("spec").at("selector");
-    let labels = if selector.has("matchLabels") || selector.has("matchExpressions") { selector.at("matchLabels") } else { selector };
+    let labels = if selector.has("matchLabels") || selector.has("matchExpressions") {
+        selector.at("matchLabels")
+    } else {
+        selector
+    };
     let mut parts: Vec<String> = labels.members().map(|(k, v)| format!("{}={}", k.as_str(), v.str())).collect();
     for expression in selector.at("matchExpressions").items() {
-        let (key, values) = (expression.at("key").str(), expression.at("values").items().iter().map(Value::str).collect::<Vec<_>>().join(","));
+        let (key, values) = (
+            expression.at("key").str(),
+            expression.at("values").items().iter().map(Value::str).collect::<Vec<_>>().join(","),
+        );
         parts.push(match expression.at("operator").str() {
             "In" => format!("{key} in ({values})"),
             "NotIn" => format!("{key} notin ({values})"),
@@ -164,12 +183,18 @@ pub fn default_container(pod: &Value) -> Outcome<String> {
         return Ok(annotated.to_string());
     }
     let main = pod.at("spec").at("containers").items();
-    let first = main.first().map(|c| c.at("name").str().to_string()).ok_or_else(|| Failure::error("the pod has no containers"))?;
+    let first = main
+        .first()
+        .map(|c| c.at("name").str().to_string())
+        .ok_or_else(|| Failure::error("the pod has no containers"))?;
     if names.len() > 1 {
         let spec = pod.at("spec");
-        let init: Vec<String> = spec.at("initContainers").items().iter().map(|c| format!("{} (init)", c.at("name").str())).collect();
-        let ephemeral: Vec<String> = spec.at("ephemeralContainers").items().iter().map(|c| format!("{} (ephem)", c.at("name").str())).collect();
-        let shown: Vec<String> = main.iter().map(|c| c.at("name").str().to_string()).chain(ephemeral).chain(init).collect();
+        let init: Vec<String> =
+            spec.at("initContainers").items().iter().map(|c| format!("{} (init)", c.at("name").str())).collect();
+        let ephemeral: Vec<String> =
+            spec.at("ephemeralContainers").items().iter().map(|c| format!("{} (ephem)", c.at("name").str())).collect();
+        let shown: Vec<String> =
+            main.iter().map(|c| c.at("name").str().to_string()).chain(ephemeral).chain(init).collect();
         eprintln!("Defaulted container {first:?} out of: {}", shown.join(", "));
     }
     Ok(first)
@@ -180,11 +205,15 @@ fn containers(ctx: &Ctx, pod: &Value, args: &[String]) -> Outcome<Vec<String>> {
     if given.on("all-containers") {
         return Ok(container_names(pod));
     }
-    let named = Some(given.text("container")).filter(|c| !c.is_empty()).map(str::to_string).or_else(|| args.get(1).cloned());
+    let named =
+        Some(given.text("container")).filter(|c| !c.is_empty()).map(str::to_string).or_else(|| args.get(1).cloned());
     match named {
         None => Ok(vec![default_container(pod)?]),
         Some(name) if container_names(pod).contains(&name) => Ok(vec![name]),
-        Some(name) => Err(Failure::error(format!("container {name} is not valid for pod {}", pod.at("metadata").at("name").str()))),
+        Some(name) => Err(Failure::error(format!(
+            "container {name} is not valid for pod {}",
+            pod.at("metadata").at("name").str()
+        ))),
     }
 }
 
@@ -192,7 +221,12 @@ fn source(ctx: &Ctx, pod: &Value, container: &str) -> Outcome<Source> {
     let given = &ctx.given;
     let (namespace, name) = (pod.at("metadata").at("namespace").str(), pod.at("metadata").at("name").str());
     let mut query = vec![("container", container.to_string())];
-    for (flag, parameter) in [("follow", "follow"), ("previous", "previous"), ("timestamps", "timestamps"), ("insecure-skip-tls-verify-backend", "insecureSkipTLSVerifyBackend")] {
+    for (flag, parameter) in [
+        ("follow", "follow"),
+        ("previous", "previous"),
+        ("timestamps", "timestamps"),
+        ("insecure-skip-tls-verify-backend", "insecureSkipTLSVerifyBackend"),
+    ] {
         if given.on(flag) {
             query.push((parameter, "true".into()));
         }
@@ -203,7 +237,8 @@ fn source(ctx: &Ctx, pod: &Value, container: &str) -> Outcome<Source> {
         query.push(("tailLines", tail.to_string()));
     }
     if given.has("since") {
-        let nanos = api::time::parse_duration(given.text("since")).ok_or_else(|| Failure::error(format!("invalid duration {:?} for --since", given.text("since"))))?;
+        let nanos = api::time::parse_duration(given.text("since"))
+            .ok_or_else(|| Failure::error(format!("invalid duration {:?} for --since", given.text("since"))))?;
         let seconds = ((nanos + 999_999_999) / 1_000_000_000).max(1);
         query.push(("sinceSeconds", seconds.to_string()));
     }

@@ -26,7 +26,11 @@ async fn create(ctx: &Ctx, mut made: Value, manager: &str) -> Outcome<Target> {
     }
     let made = if ctx.given.on("save-config") { with_memory(&made) } else { made };
     let mut target = Target { resource, namespace, name, object: None };
-    let created = if dry == DryRun::Client { canonical(&target, made) } else { post(ctx, &target, &made, manager, dry).await.map_err(|f| failed(f, &target, manager))? };
+    let created = if dry == DryRun::Client {
+        canonical(&target, made)
+    } else {
+        post(ctx, &target, &made, manager, dry).await.map_err(|f| failed(f, &target, manager))?
+    };
     report(ctx, &target, &created, "created", dry)?;
     target.object = Some(created);
     Ok(target)
@@ -44,7 +48,8 @@ fn canonical(target: &Target, mut object: Value) -> Value {
 
 fn failed(mut failure: Failure, target: &Target, manager: &str) -> Failure {
     if manager == "kubectl-create"
-        && let Some((_, text)) = failure.text.clone().strip_prefix("Error from server (").and_then(|t| t.split_once("): "))
+        && let Some((_, text)) =
+            failure.text.clone().strip_prefix("Error from server (").and_then(|t| t.split_once("): "))
     {
         failure.text = format!("error: failed to create {}: {text}", target.resource.kind.to_lowercase());
     }
@@ -69,14 +74,17 @@ type Files = Vec<(String, Vec<u8>)>;
 
 /// Files of `--from-file` (a file, `key=file`, or a directory's files) and lines of `--from-env-file`.
 fn sources(ctx: &Ctx) -> Outcome<(Files, Vec<String>)> {
-    let read = |path: &std::path::Path| std::fs::read(path).map_err(|e| Failure::error(format!("error reading {}: {e}", path.display())));
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|e| Failure::error(format!("error reading {}: {e}", path.display())))
+    };
     let base = |path: &std::path::Path| path.file_name().map(|n| n.to_string_lossy().to_string()).unwrap_or_default();
     let mut files = Vec::new();
     for item in ctx.given.list("from-file") {
         let (key, path) = item.split_once('=').map_or((None, item.as_str()), |(k, p)| (Some(k), p));
         let path = std::path::Path::new(path);
         if path.is_dir() {
-            let entries = std::fs::read_dir(path).map_err(|e| Failure::error(format!("error listing files in {}: {e}", path.display())))?;
+            let entries = std::fs::read_dir(path)
+                .map_err(|e| Failure::error(format!("error listing files in {}: {e}", path.display())))?;
             let mut paths: Vec<_> = entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p.is_file()).collect();
             paths.sort();
             for file in paths {
@@ -89,7 +97,9 @@ fn sources(ctx: &Ctx) -> Outcome<(Files, Vec<String>)> {
     let mut lines = ctx.given.list("from-literal").to_vec();
     for item in ctx.given.list("from-env-file") {
         let text = String::from_utf8_lossy(&read(std::path::Path::new(item))?).to_string();
-        lines.extend(text.lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_string));
+        lines.extend(
+            text.lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_string),
+        );
     }
     Ok((files, lines))
 }
@@ -104,10 +114,18 @@ pub async fn create_kind(ctx: &Ctx, kind: &str) -> Outcome {
         "deployment" => generate::deployment(name(ctx)?, given, after_dash(ctx)),
         "configmap" | "secret generic" => {
             let (files, lines) = sources(ctx)?;
-            generate::data(if kind == "configmap" { "ConfigMap" } else { "Secret" }, name(ctx)?, &lines, &files, given.text("type"))
+            generate::data(
+                if kind == "configmap" { "ConfigMap" } else { "Secret" },
+                name(ctx)?,
+                &lines,
+                &files,
+                given.text("type"),
+            )
         }
         "secret tls" => {
-            let file = |flag: &str| std::fs::read(given.text(flag)).map_err(|e| Failure::error(format!("{}: {e}", given.text(flag))));
+            let file = |flag: &str| {
+                std::fs::read(given.text(flag)).map_err(|e| Failure::error(format!("{}: {e}", given.text(flag))))
+            };
             let files = [("tls.crt".to_string(), file("cert")?), ("tls.key".to_string(), file("key")?)];
             generate::data("Secret", name(ctx)?, &[], &files, "kubernetes.io/tls")
         }
@@ -116,7 +134,8 @@ pub async fn create_kind(ctx: &Ctx, kind: &str) -> Outcome {
         "role" | "clusterrole" => {
             let mut resources = Vec::new();
             for word in given.list("resource") {
-                let (word, sub) = word.split_once('/').map_or((word.as_str(), String::new()), |(w, s)| (w, format!("/{s}")));
+                let (word, sub) =
+                    word.split_once('/').map_or((word.as_str(), String::new()), |(w, s)| (w, format!("/{s}")));
                 let resource = ctx.session.resource(word).await?;
                 resources.push((resource.group, format!("{}{sub}", resource.plural)));
             }
@@ -158,13 +177,21 @@ async fn job_from(ctx: &Ctx) -> Result<Value, String> {
 async fn token(ctx: &Ctx) -> Outcome {
     let mut spec = Value::object();
     if ctx.given.has("duration") {
-        let nanos = api::time::parse_duration(ctx.given.text("duration")).ok_or_else(|| Failure::error("invalid duration"))?;
+        let nanos =
+            api::time::parse_duration(ctx.given.text("duration")).ok_or_else(|| Failure::error("invalid duration"))?;
         spec.set("expirationSeconds", nanos / 1_000_000_000);
     }
     if !ctx.given.list("audience").is_empty() {
-        spec.set("audiences", Value::List(ctx.given.list("audience").iter().map(|a| Value::from(a.as_str())).collect()));
+        spec.set(
+            "audiences",
+            Value::List(ctx.given.list("audience").iter().map(|a| Value::from(a.as_str())).collect()),
+        );
     }
-    let request = object([("apiVersion", Value::from("authentication.k8s.io/v1")), ("kind", Value::from("TokenRequest")), ("spec", spec)]);
+    let request = object([
+        ("apiVersion", Value::from("authentication.k8s.io/v1")),
+        ("kind", Value::from("TokenRequest")),
+        ("spec", spec),
+    ]);
     let uri = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", ctx.session.namespace, name(ctx)?);
     let answer = ctx.session.call(Method::POST, &uri, "application/json", Body::json(&request)).await?;
     out::line(answer.at("status").at("token").str());
@@ -178,10 +205,19 @@ pub async fn expose(ctx: &Ctx) -> Outcome {
         let made = generate::expose(&owner, &ctx.given).map_err(Failure::error)?;
         let resource = ctx.session.resource_of(&made).await?;
         let dry = DryRun::of(ctx)?;
-        let service = Target { name: made.at("metadata").at("name").str().to_string(), namespace: target.namespace.clone(), resource, object: None };
+        let service = Target {
+            name: made.at("metadata").at("name").str().to_string(),
+            namespace: target.namespace.clone(),
+            resource,
+            object: None,
+        };
         let mut made = made;
         made.entry("metadata").set("namespace", service.namespace.as_str());
-        let created = if dry == DryRun::Client { canonical(&service, made) } else { post(ctx, &service, &made, "kubectl-expose", dry).await? };
+        let created = if dry == DryRun::Client {
+            canonical(&service, made)
+        } else {
+            post(ctx, &service, &made, "kubectl-expose", dry).await?
+        };
         report(ctx, &service, &created, "exposed", dry)?;
     }
     Ok(())
@@ -228,7 +264,10 @@ async fn attached(ctx: &Ctx, target: &Target, stdin: bool, tty: bool) -> Outcome
         let before = out::printed();
         let attached = attach_to(ctx, &pod, stdin, tty).await;
         if let Err(failure) = &attached {
-            eprintln!("warning: couldn't attach to pod/{}, falling back to streaming logs: {}", target.name, failure.text);
+            eprintln!(
+                "warning: couldn't attach to pod/{}, falling back to streaming logs: {}",
+                target.name, failure.text
+            );
         }
         if attached.is_err() || out::printed() == before {
             // It was over before we were there: what it said is in its log.
@@ -238,7 +277,10 @@ async fn attached(ctx: &Ctx, target: &Target, stdin: bool, tty: bool) -> Outcome
         out::bytes(&ctx.session.call_bytes(Method::GET, &logs(), "*/*", Body::default()).await?);
     }
     if ctx.given.text("restart") != "Never" && ctx.given.text("restart") != "OnFailure" {
-        out::line(&format!("Session ended, resume using 'kubectl attach {} -c {} -i -t' command when the pod is running", target.name, target.name));
+        out::line(&format!(
+            "Session ended, resume using 'kubectl attach {} -c {} -i -t' command when the pod is running",
+            target.name, target.name
+        ));
         return Ok(0);
     }
     let mut watching = Watching::new(ctx, target);

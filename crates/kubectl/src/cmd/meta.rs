@@ -45,7 +45,8 @@ pub async fn api_resources(ctx: &Ctx) -> Outcome {
         rows.push(header.into_iter().map(String::from).collect::<Vec<_>>());
     }
     for r in all {
-        let mut row = vec![r.plural.clone(), r.short.join(","), r.api_version(), r.namespaced.to_string(), r.kind.clone()];
+        let mut row =
+            vec![r.plural.clone(), r.short.join(","), r.api_version(), r.namespaced.to_string(), r.kind.clone()];
         if wide {
             row.extend([r.verbs.join(","), r.categories.join(",")]);
         }
@@ -58,20 +59,33 @@ pub async fn api_resources(ctx: &Ctx) -> Outcome {
 /// `explain`.
 pub async fn explain(ctx: &Ctx) -> Outcome {
     let Some(word) = ctx.given.args.first() else {
-        return Err(Failure::error("You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources."));
+        return Err(Failure::error(
+            "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources.",
+        ));
     };
     // `deployments.apps.spec` or `pod.spec`: the longest beginning that names a resource, the rest is the path.
     let parts: Vec<&str> = word.split('.').collect();
     let catalog = ctx.session.catalog().await?;
     let found = (1..=parts.len()).rev().find_map(|n| catalog.find(&parts[..n].join(".")).ok().map(|r| (r, n)));
-    let (resource, used) = found.ok_or_else(|| Failure { text: format!("the server doesn't have a resource type {:?}", parts[0]), code: 1, reason: None })?;
+    let (resource, used) = found.ok_or_else(|| Failure {
+        text: format!("the server doesn't have a resource type {:?}", parts[0]),
+        code: 1,
+        reason: None,
+    })?;
     let (group, version) = match ctx.given.text("api-version") {
         "" => (resource.group.clone(), resource.version.clone()),
         text => crate::core::resources::split_api_version(text),
     };
     let place = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
     let document = ctx.session.get(&format!("/openapi/v3/{place}")).await?;
-    let (text, complaint) = crate::core::explain::explain(&document, &group, &version, &resource.kind, &parts[used..], ctx.given.on("recursive"));
+    let (text, complaint) = crate::core::explain::explain(
+        &document,
+        &group,
+        &version,
+        &resource.kind,
+        &parts[used..],
+        ctx.given.on("recursive"),
+    );
     out::print(&text);
     complaint.map_or(Ok(()), |text| Err(Failure::error(text)))
 }
@@ -112,13 +126,22 @@ pub async fn cluster_info(ctx: &Ctx) -> Outcome {
     ctx.session.get("/version").await?;
     let server = &ctx.session.https.config().server;
     out::line(&format!("Kubernetes control plane is running at {server}"));
-    let uri = client::with_query("/api/v1/namespaces/kube-system/services", &[("labelSelector", "kubernetes.io/cluster-service=true".into())]);
+    let uri = client::with_query(
+        "/api/v1/namespaces/kube-system/services",
+        &[("labelSelector", "kubernetes.io/cluster-service=true".into())],
+    );
     for service in ctx.session.get(&uri).await?.at("items").items() {
-        let (metadata, port) = (service.at("metadata"), service.at("spec").at("ports").items().first().map(|p| p.at("name").str().to_string()));
+        let (metadata, port) = (
+            service.at("metadata"),
+            service.at("spec").at("ports").items().first().map(|p| p.at("name").str().to_string()),
+        );
         let label = metadata.at("labels").at("kubernetes.io/name").str();
         let shown = if label.is_empty() { metadata.at("name").str() } else { label };
         let port = port.filter(|p| !p.is_empty()).map(|p| format!(":{p}")).unwrap_or_default();
-        out::line(&format!("{shown} is running at {server}/api/v1/namespaces/kube-system/services/{}{port}/proxy", metadata.at("name").str()));
+        out::line(&format!(
+            "{shown} is running at {server}/api/v1/namespaces/kube-system/services/{}{port}/proxy",
+            metadata.at("name").str()
+        ));
     }
     out::line("\nTo further debug and diagnose cluster problems, use 'kubectl cluster-info dump'.");
     Ok(())
@@ -127,9 +150,16 @@ pub async fn cluster_info(ctx: &Ctx) -> Outcome {
 /// `auth can-i`.
 pub async fn can_i(ctx: &Ctx) -> Outcome {
     let args = &ctx.given.args;
-    let [verb, rest @ ..] = args.as_slice() else { return Err(Failure::error("you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.")) };
+    let [verb, rest @ ..] = args.as_slice() else {
+        return Err(Failure::error(
+            "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.",
+        ));
+    };
     let spec = match rest {
-        [path] if path.starts_with('/') => object([("nonResourceAttributes", object([("verb", Value::from(verb.as_str())), ("path", Value::from(path.as_str()))]))]),
+        [path] if path.starts_with('/') => object([(
+            "nonResourceAttributes",
+            object([("verb", Value::from(verb.as_str())), ("path", Value::from(path.as_str()))]),
+        )]),
         [word, ..] => {
             let (word, name) = word.split_once('/').unwrap_or((word, rest.get(1).map_or("", String::as_str)));
             let (group, plural, namespaced) = match ctx.session.resource(word).await {
@@ -139,20 +169,38 @@ pub async fn can_i(ctx: &Ctx) -> Outcome {
                     (String::new(), word.to_string(), true)
                 }
             };
-            let namespace = if namespaced && !ctx.given.on("all-namespaces") { ctx.session.namespace.as_str() } else { "" };
-            object([("resourceAttributes", object([
-                ("verb", Value::from(verb.as_str())),
-                ("group", Value::from(group.as_str())),
-                ("resource", Value::from(plural.as_str())),
-                ("subresource", Value::from(ctx.given.text("subresource"))),
-                ("namespace", Value::from(namespace)),
-                ("name", Value::from(name)),
-            ]))])
+            let namespace =
+                if namespaced && !ctx.given.on("all-namespaces") { ctx.session.namespace.as_str() } else { "" };
+            object([(
+                "resourceAttributes",
+                object([
+                    ("verb", Value::from(verb.as_str())),
+                    ("group", Value::from(group.as_str())),
+                    ("resource", Value::from(plural.as_str())),
+                    ("subresource", Value::from(ctx.given.text("subresource"))),
+                    ("namespace", Value::from(namespace)),
+                    ("name", Value::from(name)),
+                ]),
+            )])
         }
-        [] => return Err(Failure::error("you must specify two arguments: verb resource or verb resource/resourceName.")),
+        [] => {
+            return Err(Failure::error("you must specify two arguments: verb resource or verb resource/resourceName."));
+        }
     };
-    let review = object([("apiVersion", Value::from("authorization.k8s.io/v1")), ("kind", Value::from("SelfSubjectAccessReview")), ("spec", spec)]);
-    let answer = ctx.session.call(Method::POST, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "application/json", Body::json(&review)).await?;
+    let review = object([
+        ("apiVersion", Value::from("authorization.k8s.io/v1")),
+        ("kind", Value::from("SelfSubjectAccessReview")),
+        ("spec", spec),
+    ]);
+    let answer = ctx
+        .session
+        .call(
+            Method::POST,
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            "application/json",
+            Body::json(&review),
+        )
+        .await?;
     let status = answer.at("status");
     if status.at("allowed").is_true() {
         out::line("yes");
@@ -167,9 +215,11 @@ pub async fn can_i(ctx: &Ctx) -> Outcome {
 }
 
 fn read_config(given: &Given) -> Outcome<(std::path::PathBuf, Value)> {
-    let path = kubeconfig_path(given).ok_or_else(|| Failure::error("no kubeconfig: use --kubeconfig, $KUBECONFIG or ~/.kube/config"))?;
+    let path = kubeconfig_path(given)
+        .ok_or_else(|| Failure::error("no kubeconfig: use --kubeconfig, $KUBECONFIG or ~/.kube/config"))?;
     let text = std::fs::read_to_string(&path).map_err(|e| Failure::error(format!("{}: {e}", path.display())))?;
-    let value = api::yaml::parse(&text).map_err(|e| Failure::error(format!("error loading config file {:?}: {e}", path.display().to_string())))?;
+    let value = api::yaml::parse(&text)
+        .map_err(|e| Failure::error(format!("error loading config file {:?}: {e}", path.display().to_string())))?;
     Ok((path, value))
 }
 
@@ -184,7 +234,8 @@ pub fn config(given: &Given, what: &str) -> Outcome {
             Ok(())
         }
         "get-contexts" => {
-            let mut rows: Vec<Vec<String>> = vec![["CURRENT", "NAME", "CLUSTER", "AUTHINFO", "NAMESPACE"].map(String::from).into()];
+            let mut rows: Vec<Vec<String>> =
+                vec![["CURRENT", "NAME", "CLUSTER", "AUTHINFO", "NAMESPACE"].map(String::from).into()];
             for entry in config.at("contexts").items() {
                 let (name, context) = (entry.at("name").str(), entry.at("context"));
                 let mark = if name == current { "*" } else { "" };
@@ -247,7 +298,9 @@ fn write_config(path: &std::path::Path, config: &Value) -> Outcome {
     let temporary = path.with_extension("tmp");
     let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
     let written = file.and_then(|mut f| std::io::Write::write_all(&mut f, api::yaml::to_string(config).as_bytes()));
-    written.and_then(|()| std::fs::rename(&temporary, path)).map_err(|e| Failure::error(format!("{}: {e}", path.display())))
+    written
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|e| Failure::error(format!("{}: {e}", path.display())))
 }
 
 fn hide_secrets(config: &mut Value) {
@@ -261,6 +314,11 @@ fn hide_secrets(config: &mut Value) {
         }
     };
     hide("clusters", "cluster", &[("certificate-authority-data", "DATA+OMITTED")]);
-    let secret = [("client-certificate-data", "DATA+OMITTED"), ("client-key-data", "DATA+OMITTED"), ("token", "REDACTED"), ("password", "REDACTED")];
+    let secret = [
+        ("client-certificate-data", "DATA+OMITTED"),
+        ("client-key-data", "DATA+OMITTED"),
+        ("token", "REDACTED"),
+        ("password", "REDACTED"),
+    ];
     hide("users", "user", &secret);
 }

@@ -32,7 +32,8 @@ pub async fn taint(ctx: &Ctx) -> Outcome {
         let node = ctx.session.get(&target.path()).await?;
         let (taints, done) = edit::taint(&node, &changes, ctx.given.on("overwrite")).map_err(Failure::error)?;
         let revision = node.at("metadata").at("resourceVersion").clone();
-        let patch = object([("metadata", object([("resourceVersion", revision)])), ("spec", object([("taints", taints)]))]);
+        let patch =
+            object([("metadata", object([("resourceVersion", revision)])), ("spec", object([("taints", taints)]))]);
         let uri = client::with_query(&target.path(), &write_query(ctx, "kubectl-taint", dry));
         let answer = if dry == DryRun::Client { node } else { ctx.session.patch(&uri, MERGE, &patch).await? };
         report(ctx, &target, &answer, done, dry)?;
@@ -75,7 +76,11 @@ async fn drain_one(ctx: &Ctx, node: &Target, dry: DryRun) -> Outcome {
         }
     }
     if !errors.is_empty() {
-        return Err(Failure::error(format!("unable to drain node {:?} due to error: [{}], continuing command...", node.name, errors.join(", "))));
+        return Err(Failure::error(format!(
+            "unable to drain node {:?} due to error: [{}], continuing command...",
+            node.name,
+            errors.join(", ")
+        )));
     }
     let limit = time_limit(ctx.given.text("timeout"))?;
     let work = async {
@@ -84,7 +89,8 @@ async fn drain_one(ctx: &Ctx, node: &Target, dry: DryRun) -> Outcome {
             let (namespace, name) = (metadata.at("namespace").str(), metadata.at("name").str());
             out::line(&format!("evicting pod {namespace}/{name}{}", dry.note()));
             if dry != DryRun::Client {
-                let target = Target { resource: pods.clone(), namespace: namespace.into(), name: name.into(), object: None };
+                let target =
+                    Target { resource: pods.clone(), namespace: namespace.into(), name: name.into(), object: None };
                 evict_one(ctx, &target, dry).await?;
                 if dry == DryRun::No {
                     gone(ctx, &target, metadata.at("uid").str()).await?;
@@ -105,8 +111,14 @@ async fn evict_one(ctx: &Ctx, target: &Target, dry: DryRun) -> Outcome {
     if dry == DryRun::Server {
         options.set("dryRun", Value::List(vec![Value::from("All")]));
     }
-    let metadata = object([("name", Value::from(target.name.as_str())), ("namespace", Value::from(target.namespace.as_str()))]);
-    let eviction = object([("apiVersion", Value::from("policy/v1")), ("kind", Value::from("Eviction")), ("metadata", metadata), ("deleteOptions", options)]);
+    let metadata =
+        object([("name", Value::from(target.name.as_str())), ("namespace", Value::from(target.namespace.as_str()))]);
+    let eviction = object([
+        ("apiVersion", Value::from("policy/v1")),
+        ("kind", Value::from("Eviction")),
+        ("metadata", metadata),
+        ("deleteOptions", options),
+    ]);
     loop {
         let uri = format!("{}/eviction", target.path());
         match ctx.session.call(Method::POST, &uri, "application/json", Body::json(&eviction)).await {
@@ -114,7 +126,10 @@ async fn evict_one(ctx: &Ctx, target: &Target, dry: DryRun) -> Outcome {
             Err(failure) if failure.is_not_found() => return Ok(()),
             Err(failure) if failure.reason == Some(client::Reason::TooManyRequests) => {
                 // A disruption budget says not now: upstream tries again every five seconds.
-                eprintln!("error when evicting pods/{:?} -n {:?} (will retry after 5s): {}", target.name, target.namespace, failure.text);
+                eprintln!(
+                    "error when evicting pods/{:?} -n {:?} (will retry after 5s): {}",
+                    target.name, target.namespace, failure.text
+                );
                 sleep(Duration::from_secs(5)).await;
             }
             Err(failure) => return Err(failure),
@@ -128,7 +143,8 @@ pub async fn set_image(ctx: &Ctx) -> Outcome {
     if changes.is_empty() {
         return Err(Failure::error("at least one image update is required"));
     }
-    let changes: Vec<(String, String)> = changes.into_iter().filter_map(|c| c.split_once('=')).map(|(a, b)| (a.into(), b.into())).collect();
+    let changes: Vec<(String, String)> =
+        changes.into_iter().filter_map(|c| c.split_once('=')).map(|(a, b)| (a.into(), b.into())).collect();
     let places: Vec<String> = places.into_iter().cloned().collect();
     let dry = DryRun::of(ctx)?;
     let mut failures = Vec::new();
@@ -137,7 +153,8 @@ pub async fn set_image(ctx: &Ctx) -> Outcome {
         match edit::images(&now, &changes) {
             Ok(Some(patch)) => {
                 let uri = client::with_query(&target.path(), &write_query(ctx, "kubectl-set", dry));
-                let answer = if dry == DryRun::Client { now } else { ctx.session.patch(&uri, STRATEGIC, &patch).await? };
+                let answer =
+                    if dry == DryRun::Client { now } else { ctx.session.patch(&uri, STRATEGIC, &patch).await? };
                 report(ctx, &target, &answer, "image updated", dry)?;
             }
             Ok(None) => {}
@@ -150,11 +167,18 @@ pub async fn set_image(ctx: &Ctx) -> Outcome {
 /// `autoscale`.
 pub async fn autoscale(ctx: &Ctx) -> Outcome {
     for target in targets(ctx, &ctx.given.args).await? {
-        let made = edit::autoscaler(&target.resource.api_version(), &target.resource.kind, &target.name, &ctx.given).map_err(Failure::error)?;
+        let made = edit::autoscaler(&target.resource.api_version(), &target.resource.kind, &target.name, &ctx.given)
+            .map_err(Failure::error)?;
         let resource = ctx.session.resource_of(&made).await?;
-        let scaler = Target { name: made.at("metadata").at("name").str().into(), namespace: target.namespace.clone(), resource, object: None };
+        let scaler = Target {
+            name: made.at("metadata").at("name").str().into(),
+            namespace: target.namespace.clone(),
+            resource,
+            object: None,
+        };
         let dry = DryRun::of(ctx)?;
-        let created = if dry == DryRun::Client { made } else { post(ctx, &scaler, &made, "kubectl-autoscale", dry).await? };
+        let created =
+            if dry == DryRun::Client { made } else { post(ctx, &scaler, &made, "kubectl-autoscale", dry).await? };
         report(ctx, &scaler, &created, "autoscaled", dry)?;
     }
     Ok(())
@@ -163,7 +187,8 @@ pub async fn autoscale(ctx: &Ctx) -> Outcome {
 /// `events`.
 pub async fn events(ctx: &Ctx) -> Outcome {
     let all = ctx.given.on("all-namespaces");
-    let path = if all { "/api/v1/events".to_string() } else { format!("/api/v1/namespaces/{}/events", ctx.session.namespace) };
+    let path =
+        if all { "/api/v1/events".to_string() } else { format!("/api/v1/namespaces/{}/events", ctx.session.namespace) };
     let mut query = Vec::new();
     if let Some((kind, name)) = ctx.given.text("for").split_once('/') {
         let kind = ctx.session.resource(kind).await?.kind;
@@ -172,11 +197,28 @@ pub async fn events(ctx: &Ctx) -> Outcome {
     let answer = ctx.session.get(&client::with_query(&path, &query)).await?;
     let now = ctx.session.env.wall().unix_seconds();
     let types = ctx.given.list("types");
-    let time = |e: &Value| ["lastTimestamp", "eventTime", "firstTimestamp"].into_iter().find_map(|f| api::time::parse_seconds(e.at(f).str())).unwrap_or(0);
-    let mut found: Vec<&Value> = answer.at("items").items().iter().filter(|e| types.is_empty() || types.iter().any(|t| t == e.at("type").str())).collect();
+    let time = |e: &Value| {
+        ["lastTimestamp", "eventTime", "firstTimestamp"]
+            .into_iter()
+            .find_map(|f| api::time::parse_seconds(e.at(f).str()))
+            .unwrap_or(0)
+    };
+    let mut found: Vec<&Value> = answer
+        .at("items")
+        .items()
+        .iter()
+        .filter(|e| types.is_empty() || types.iter().any(|t| t == e.at("type").str()))
+        .collect();
     found.sort_by_key(|e| time(e));
     if found.is_empty() {
-        eprintln!("{}", if all { "No events found.".to_string() } else { format!("No events found in {} namespace.", ctx.session.namespace) });
+        eprintln!(
+            "{}",
+            if all {
+                "No events found.".to_string()
+            } else {
+                format!("No events found in {} namespace.", ctx.session.namespace)
+            }
+        );
         return Ok(());
     }
     let mut rows = Vec::new();
@@ -204,8 +246,17 @@ pub async fn events(ctx: &Ctx) -> Outcome {
 
 /// `auth whoami`.
 pub async fn whoami(ctx: &Ctx) -> Outcome {
-    let review = object([("apiVersion", Value::from("authentication.k8s.io/v1")), ("kind", Value::from("SelfSubjectReview"))]);
-    let answer = ctx.session.call(Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews", "application/json", Body::json(&review)).await?;
+    let review =
+        object([("apiVersion", Value::from("authentication.k8s.io/v1")), ("kind", Value::from("SelfSubjectReview"))]);
+    let answer = ctx
+        .session
+        .call(
+            Method::POST,
+            "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+            "application/json",
+            Body::json(&review),
+        )
+        .await?;
     let user = answer.at("status").at("userInfo");
     let mut rows: Vec<Vec<String>> = vec![["ATTRIBUTE", "VALUE"].map(String::from).into()];
     rows.push(vec!["Username".into(), user.at("username").str().into()]);

@@ -65,7 +65,12 @@ async fn keepers(ctx: &Ctx, target: &Target) -> Outcome<Vec<Value>> {
     let word = match target.resource.kind.as_str() {
         "Deployment" => "replicasets.apps",
         "DaemonSet" | "StatefulSet" => "controllerrevisions.apps",
-        _ => return Err(Failure::error(format!("no history viewer has been implemented for {:?}", target.resource.kind))),
+        _ => {
+            return Err(Failure::error(format!(
+                "no history viewer has been implemented for {:?}",
+                target.resource.kind
+            )));
+        }
     };
     let resource = ctx.session.resource(word).await?;
     let mut list = ctx.session.get(&resource.path(&target.namespace, "")).await?;
@@ -98,7 +103,8 @@ pub async fn history(ctx: &Ctx) -> Outcome {
             continue;
         }
         let found = revisions.iter().find(|(n, _)| *n == wanted);
-        let (number, revision) = found.ok_or_else(|| Failure::error(format!("unable to find the specified revision {wanted}")))?;
+        let (number, revision) =
+            found.ok_or_else(|| Failure::error(format!("unable to find the specified revision {wanted}")))?;
         let text = crate::core::describe::pod_template(&template(revision));
         out::print(&format!("{} with revision #{number}\n{}\n", target.label(), tabbed(&text, 2)));
     }
@@ -110,21 +116,37 @@ pub async fn undo(ctx: &Ctx) -> Outcome {
     for target in each(ctx).await? {
         let owner = read(ctx, &target).await?;
         if owner.at("spec").at("paused").is_true() {
-            return Err(Failure::error("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"));
+            return Err(Failure::error(
+                "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
+            ));
         }
         let objects = keepers(ctx, &target).await?;
         let revisions = rollout::revisions(&owner, &objects);
         let kind = target.resource.kind.to_lowercase();
-        let (number, revision) = rollout::target(&revisions, ctx.given.int("to-revision"), &kind, &target.name).map_err(Failure::error)?;
+        let (number, revision) =
+            rollout::target(&revisions, ctx.given.int("to-revision"), &kind, &target.name).map_err(Failure::error)?;
         let template = template(revision);
         if &template == owner.at("spec").at("template") {
-            out::line(&format!("{} skipped rollback (current template already matches revision {number})", target.label()));
+            out::line(&format!(
+                "{} skipped rollback (current template already matches revision {number})",
+                target.label()
+            ));
             continue;
         }
-        let mut patch = vec![object([("op", Value::from("replace")), ("path", Value::from("/spec/template")), ("value", template)])];
+        let mut patch = vec![object([
+            ("op", Value::from("replace")),
+            ("path", Value::from("/spec/template")),
+            ("value", template),
+        ])];
         if target.resource.kind == "Deployment" {
             // The old ReplicaSet's annotations come back with it, but for those that describe the ReplicaSet itself.
-            let skip = [REVISION, "deployment.kubernetes.io/revision-history", "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas", crate::core::merge::LAST_APPLIED];
+            let skip = [
+                REVISION,
+                "deployment.kubernetes.io/revision-history",
+                "deployment.kubernetes.io/desired-replicas",
+                "deployment.kubernetes.io/max-replicas",
+                crate::core::merge::LAST_APPLIED,
+            ];
             let mut annotations = Value::object();
             for name in skip {
                 if let Some(own) = owner.at("metadata").at("annotations").get(name) {
@@ -136,7 +158,11 @@ pub async fn undo(ctx: &Ctx) -> Outcome {
                     annotations.set(name, value.clone());
                 }
             }
-            patch.push(object([("op", Value::from("replace")), ("path", Value::from("/metadata/annotations")), ("value", annotations)]));
+            patch.push(object([
+                ("op", Value::from("replace")),
+                ("path", Value::from("/metadata/annotations")),
+                ("value", annotations),
+            ]));
         }
         ctx.session.patch(&target.path(), JSON_PATCH, &Value::List(patch)).await?;
         out::line(&format!("{} rolled back", target.label()));
@@ -165,7 +191,10 @@ pub async fn restart(ctx: &Ctx) -> Outcome {
     let now = api::time::format_seconds(ctx.session.env.wall().unix_seconds());
     patch_each(ctx, "restarted", |target, current| {
         if current.at("spec").at("paused").is_true() {
-            return Err(format!("can't restart paused {} (run rollout resume first)", target.resource.kind.to_lowercase()));
+            return Err(format!(
+                "can't restart paused {} (run rollout resume first)",
+                target.resource.kind.to_lowercase()
+            ));
         }
         if !current.at("spec").has("template") {
             return Err(format!("{} {:?} restarting is not supported", target.resource.qualified(), target.name));

@@ -59,7 +59,9 @@ impl Goal {
             Goal::There => Ok(true),
             Goal::Condition(name, value) => {
                 let all = object.at("status").at("conditions").items();
-                let Some(found) = all.iter().find(|c| c.at("type").str().eq_ignore_ascii_case(name)) else { return Ok(false) };
+                let Some(found) = all.iter().find(|c| c.at("type").str().eq_ignore_ascii_case(name)) else {
+                    return Ok(false);
+                };
                 let generation = object.at("metadata").at("generation").int();
                 let stale = found.at("observedGeneration").as_int().is_some_and(|seen| seen < generation);
                 Ok(!stale && found.at("status").str().eq_ignore_ascii_case(value))
@@ -69,7 +71,9 @@ impl Goal {
                 match (found.as_slice(), wanted) {
                     ([], _) => Ok(false),
                     (_, None) => Ok(true),
-                    ([Value::Map(_) | Value::List(_)], Some(_)) => Err("jsonpath leads to a nested object or list which is not supported".into()),
+                    ([Value::Map(_) | Value::List(_)], Some(_)) => {
+                        Err("jsonpath leads to a nested object or list which is not supported".into())
+                    }
                     ([one], Some(wanted)) => Ok(jsonpath::text_of(one).trim() == wanted.trim()),
                     _ => Err("given jsonpath expression matches more than one value".into()),
                 }

@@ -18,7 +18,13 @@ const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 impl Taint {
     /// Reads one argument.
     pub fn parse(text: &str) -> Result<Taint, String> {
-        let effect = |e: &str| if EFFECTS.contains(&e) { Ok(e.to_string()) } else { Err(format!("invalid taint effect: {e}, unsupported taint effect")) };
+        let effect = |e: &str| {
+            if EFFECTS.contains(&e) {
+                Ok(e.to_string())
+            } else {
+                Err(format!("invalid taint effect: {e}, unsupported taint effect"))
+            }
+        };
         if let Some(rest) = text.strip_suffix('-') {
             let (key, found) = rest.split_once(':').map_or((rest, None), |(k, e)| (k, Some(e)));
             let key = key.split('=').next().unwrap_or(key);
@@ -41,7 +47,9 @@ pub fn taint(node: &Value, changes: &[Taint], overwrite: bool) -> Result<(Value,
             Taint::Set(key, value, effect) => {
                 if let Some(old) = taints.iter().find(|t| same(t, key, effect)) {
                     if !overwrite && old.at("value").str() != value {
-                        return Err(format!("node {name} already has {key} taint(s) with same effect(s) and --overwrite is false"));
+                        return Err(format!(
+                            "node {name} already has {key} taint(s) with same effect(s) and --overwrite is false"
+                        ));
                     }
                     taints.retain(|t| !same(t, key, effect));
                 }
@@ -54,9 +62,14 @@ pub fn taint(node: &Value, changes: &[Taint], overwrite: bool) -> Result<(Value,
             }
             Taint::Remove(key, effect) => {
                 let before = taints.len();
-                taints.retain(|t| t.at("key").str() != key || effect.as_deref().is_some_and(|e| e != t.at("effect").str()));
+                taints.retain(|t| {
+                    t.at("key").str() != key || effect.as_deref().is_some_and(|e| e != t.at("effect").str())
+                });
                 if taints.len() == before {
-                    return Err(format!("taint {:?} not found", effect.as_ref().map_or(key.clone(), |e| format!("{key}:{e}"))));
+                    return Err(format!(
+                        "taint {:?} not found",
+                        effect.as_ref().map_or(key.clone(), |e| format!("{key}:{e}"))
+                    ));
                 }
                 removed = true;
             }
@@ -123,18 +136,31 @@ pub fn autoscaler(api_version: &str, kind: &str, target: &str, given: &Given) ->
         return Err("--max=MAXPODS is required and must be at least 1".into());
     }
     if given.int("min") > given.int("max") {
-        return Err(format!("--max=MAXPODS must be larger or equal to --min=MINPODS, max: {}, min: {}", given.int("max"), given.int("min")));
+        return Err(format!(
+            "--max=MAXPODS must be larger or equal to --min=MINPODS, max: {}, min: {}",
+            given.int("max"),
+            given.int("min")
+        ));
     }
     let name = if given.has("name") { given.text("name") } else { target };
-    let reference = object([("apiVersion", Value::from(api_version)), ("kind", Value::from(kind)), ("name", Value::from(target))]);
+    let reference =
+        object([("apiVersion", Value::from(api_version)), ("kind", Value::from(kind)), ("name", Value::from(target))]);
     let mut spec = object([("scaleTargetRef", reference), ("maxReplicas", Value::from(given.int("max")))]);
     if given.int("min") > 0 {
         spec.set("minReplicas", given.int("min"));
     }
-    let percent = given.text("cpu-percent").parse::<i64>().ok().filter(|p| *p > 0).or_else(|| given.text("cpu").trim_end_matches('%').parse().ok());
+    let percent = given
+        .text("cpu-percent")
+        .parse::<i64>()
+        .ok()
+        .filter(|p| *p > 0)
+        .or_else(|| given.text("cpu").trim_end_matches('%').parse().ok());
     if let Some(percent) = percent {
         let target = object([("type", Value::from("Utilization")), ("averageUtilization", Value::from(percent))]);
-        let metric = object([("type", Value::from("Resource")), ("resource", object([("name", Value::from("cpu")), ("target", target)]))]);
+        let metric = object([
+            ("type", Value::from("Resource")),
+            ("resource", object([("name", Value::from("cpu")), ("target", target)])),
+        ]);
         spec.set("metrics", Value::List(vec![metric]));
     }
     Ok(object([
@@ -163,7 +189,9 @@ pub fn spare(pod: &Value, given: &Given) -> Option<Result<String, String>> {
     }
     let local = pod.at("spec").at("volumes").items().iter().any(|v| v.has("emptyDir"));
     if local && !finished && !given.on("delete-emptydir-data") {
-        return Some(Err(format!("cannot delete Pods with local storage (use --delete-emptydir-data to override): {name}")));
+        return Some(Err(format!(
+            "cannot delete Pods with local storage (use --delete-emptydir-data to override): {name}"
+        )));
     }
     if owner.is_none() && !finished && !given.on("force") {
         return Some(Err(format!("cannot delete Pods that declare no controller (use --force to override): {name}")));
@@ -182,15 +210,22 @@ mod tests {
 
     #[test]
     fn taints() {
-        let node = json(r#"{"metadata":{"name":"n"},"spec":{"taints":[{"key":"a","value":"1","effect":"NoSchedule"}]}}"#);
+        let node =
+            json(r#"{"metadata":{"name":"n"},"spec":{"taints":[{"key":"a","value":"1","effect":"NoSchedule"}]}}"#);
         let run = |args: &[&str], overwrite: bool| {
             let changes: Result<Vec<Taint>, String> = args.iter().map(|a| Taint::parse(a)).collect();
             taint(&node, &changes?, overwrite).map(|(taints, done)| format!("{done} {}", api::json::to_string(&taints)))
         };
-        assert_eq!(run(&["b=2:NoExecute"], false).unwrap(), r#"tainted [{"effect":"NoExecute","key":"b","value":"2"},{"key":"a","value":"1","effect":"NoSchedule"}]"#);
+        assert_eq!(
+            run(&["b=2:NoExecute"], false).unwrap(),
+            r#"tainted [{"effect":"NoExecute","key":"b","value":"2"},{"key":"a","value":"1","effect":"NoSchedule"}]"#
+        );
         assert_eq!(run(&["a:NoSchedule-"], false).unwrap(), "untainted []");
         assert_eq!(run(&["a-"], false).unwrap(), "untainted []");
-        assert_eq!(run(&["a=2:NoSchedule"], false).unwrap_err(), "node n already has a taint(s) with same effect(s) and --overwrite is false");
+        assert_eq!(
+            run(&["a=2:NoSchedule"], false).unwrap_err(),
+            "node n already has a taint(s) with same effect(s) and --overwrite is false"
+        );
         assert!(run(&["a=2:NoSchedule"], true).is_ok());
         assert_eq!(run(&["x-"], false).unwrap_err(), "taint \"x\" not found");
         assert_eq!(run(&["x=1:Foo"], false).unwrap_err(), "invalid taint effect: Foo, unsupported taint effect");
@@ -198,12 +233,17 @@ mod tests {
 
     #[test]
     fn images_of_containers() {
-        let web = json(r#"{"kind":"Deployment","spec":{"template":{"spec":{"containers":[{"name":"a","image":"x:1"},{"name":"b","image":"y:1"}]}}}}"#);
+        let web = json(
+            r#"{"kind":"Deployment","spec":{"template":{"spec":{"containers":[{"name":"a","image":"x:1"},{"name":"b","image":"y:1"}]}}}}"#,
+        );
         let run = |changes: &[(&str, &str)]| {
             let changes: Vec<_> = changes.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
             images(&web, &changes).map(|p| p.map_or("none".into(), |p| api::json::to_string(&p)))
         };
-        assert_eq!(run(&[("a", "x:2")]).unwrap(), r#"{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"x:2"}]}}}}"#);
+        assert_eq!(
+            run(&[("a", "x:2")]).unwrap(),
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"x:2"}]}}}}"#
+        );
         assert_eq!(run(&[("a", "x:1")]).unwrap(), "none");
         assert_eq!(run(&[("c", "x:1")]).unwrap_err(), "unable to find container named \"c\"");
         assert!(run(&[("*", "z")]).unwrap().contains(r#""name":"b","image":"z""#));

@@ -5,10 +5,19 @@ use api::Value;
 const WIDTH: usize = 76;
 
 /// The text, and the complaint when the path leads nowhere.
-pub fn explain(document: &Value, group: &str, version: &str, kind: &str, path: &[&str], recursive: bool) -> (String, Option<String>) {
+pub fn explain(
+    document: &Value,
+    group: &str,
+    version: &str,
+    kind: &str,
+    path: &[&str],
+    recursive: bool,
+) -> (String, Option<String>) {
     let schemas = document.at("components").at("schemas");
-    let is_it = |v: &Value| v.at("group").str() == group && v.at("version").str() == version && v.at("kind").str() == kind;
-    let root = schemas.members().map(|(_, s)| s).find(|s| s.at("x-kubernetes-group-version-kind").items().iter().any(is_it));
+    let is_it =
+        |v: &Value| v.at("group").str() == group && v.at("version").str() == version && v.at("kind").str() == kind;
+    let root =
+        schemas.members().map(|(_, s)| s).find(|s| s.at("x-kubernetes-group-version-kind").items().iter().any(is_it));
     let mut out = String::new();
     if !group.is_empty() {
         out.push_str(&format!("GROUP:      {group}\n"));
@@ -30,7 +39,9 @@ pub fn explain(document: &Value, group: &str, version: &str, kind: &str, path: &
         out.push_str(&format!("FIELD: {name} <{}>\n", reader.type_of(field)));
         let values = enum_values(field).or_else(|| enum_values(target));
         match values {
-            Some(values) => out.push_str(&format!("ENUM:\n{}\n", values.iter().map(|v| format!("    {v}\n")).collect::<String>())),
+            Some(values) => {
+                out.push_str(&format!("ENUM:\n{}\n", values.iter().map(|v| format!("    {v}\n")).collect::<String>()))
+            }
             None => out.push_str("\n\n"),
         }
     }
@@ -109,7 +120,12 @@ impl<'a> Reader<'a> {
         let pad = "  ".repeat(depth);
         for (name, field) in all {
             let required = schema.at("required").items().iter().any(|r| r.str() == name.as_str());
-            out.push_str(&format!("{pad}{}\t<{}>{}\n", name.as_str(), self.type_of(field), if required { " -required-" } else { "" }));
+            out.push_str(&format!(
+                "{pad}{}\t<{}>{}\n",
+                name.as_str(),
+                self.type_of(field),
+                if required { " -required-" } else { "" }
+            ));
             if let Some(values) = enum_values(field).or_else(|| enum_values(self.inner(field))) {
                 out.push_str(&format!("{pad}enum: {}\n", shortened(&values)));
             }
@@ -149,14 +165,20 @@ fn shortened(values: &[String]) -> String {
 
 fn enum_values(schema: &Value) -> Option<Vec<String>> {
     let schema = if schema.has("items") && !schema.has("enum") { schema.at("items") } else { schema };
-    let mut values: Vec<String> = schema.at("enum").items().iter().map(|v| if v.str().is_empty() { "\"\"".to_string() } else { v.str().to_string() }).collect();
+    let mut values: Vec<String> = schema
+        .at("enum")
+        .items()
+        .iter()
+        .map(|v| if v.str().is_empty() { "\"\"".to_string() } else { v.str().to_string() })
+        .collect();
     values.sort();
     (!values.is_empty()).then_some(values)
 }
 
 fn reference(schema: &Value) -> Option<&str> {
     let direct = schema.at("$ref").str();
-    let found = if direct.is_empty() { schema.at("allOf").items().first().map_or("", |s| s.at("$ref").str()) } else { direct };
+    let found =
+        if direct.is_empty() { schema.at("allOf").items().first().map_or("", |s| s.at("$ref").str()) } else { direct };
     found.strip_prefix("#/components/schemas/")
 }
 
@@ -204,10 +226,16 @@ mod tests {
             "GROUP:      x\nKIND:       Thing\nVERSION:    v1\n\nDESCRIPTION:\n    A thing.\n    \nFIELDS:\n  labels\t<map[string]string>\n    <no description>\n\n  spec\t<ThingSpec> -required-\n    The spec.\n\n\n"
         );
         let (text, _) = explain(&document, "x", "v1", "Thing", &["spec", "parts", "mode"], false);
-        assert!(text.ends_with("FIELD: mode <string>\nENUM:\n    A\n    B\n\nDESCRIPTION:\n    How.\n    \n\n"), "{text}");
+        assert!(
+            text.ends_with("FIELD: mode <string>\nENUM:\n    A\n    B\n\nDESCRIPTION:\n    How.\n    \n\n"),
+            "{text}"
+        );
         let (_, error) = explain(&document, "x", "v1", "Thing", &["nope"], false);
         assert_eq!(error.as_deref(), Some("field \"nope\" does not exist"));
         let (text, _) = explain(&document, "x", "v1", "Thing", &["spec"], true);
-        assert!(text.contains("  mode\t<string>\n  enum: A, B\n  parts\t<[]ThingSpec>\n    mode\t<string>\n"), "{text}");
+        assert!(
+            text.contains("  mode\t<string>\n  enum: A, B\n  parts\t<[]ThingSpec>\n    mode\t<string>\n"),
+            "{text}"
+        );
     }
 }

@@ -143,14 +143,23 @@ fn letters(
 }
 
 fn store(given: &mut Given, flag: &Flag, value: String) -> Result<(), String> {
-    if flag.takes == Takes::Bool && !matches!(value.as_str(), "true" | "false" | "1" | "0" | "t" | "f" | "T" | "F" | "True" | "False" | "TRUE" | "FALSE") {
+    if flag.takes == Takes::Bool
+        && !matches!(
+            value.as_str(),
+            "true" | "false" | "1" | "0" | "t" | "f" | "T" | "F" | "True" | "False" | "TRUE" | "FALSE"
+        )
+    {
         let names = names(flag);
-        return Err(format!("invalid argument {value:?} for {names:?} flag: strconv.ParseBool: parsing {value:?}: invalid syntax"));
+        return Err(format!(
+            "invalid argument {value:?} for {names:?} flag: strconv.ParseBool: parsing {value:?}: invalid syntax"
+        ));
     }
     let is_number = !flag.default.is_empty() && flag.default.parse::<i64>().is_ok();
     if is_number && flag.takes == Takes::Text && value.parse::<i64>().is_err() {
         let names = names(flag);
-        return Err(format!("invalid argument {value:?} for {names:?} flag: strconv.ParseInt: parsing {value:?}: invalid syntax"));
+        return Err(format!(
+            "invalid argument {value:?} for {names:?} flag: strconv.ParseInt: parsing {value:?}: invalid syntax"
+        ));
     }
     let values = given.values.entry(flag.name).or_default();
     if flag.takes == Takes::List {

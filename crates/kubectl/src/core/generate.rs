@@ -43,7 +43,8 @@ pub fn deployment(name: &str, given: &Given, command: &[String]) -> Result<Value
     }
     let labels = object([("app", Value::from(name))]);
     let container = |image: &String| {
-        let mut container = object([("name", Value::from(container_name(image).as_str())), ("image", Value::from(image.as_str()))]);
+        let mut container =
+            object([("name", Value::from(container_name(image).as_str())), ("image", Value::from(image.as_str()))]);
         if !command.is_empty() {
             container.set("command", texts(command));
         }
@@ -53,22 +54,38 @@ pub fn deployment(name: &str, given: &Given, command: &[String]) -> Result<Value
         container
     };
     let containers = Value::List(images.iter().map(container).collect());
-    let template = object([("metadata", object([("labels", labels.clone())])), ("spec", object([("containers", containers)]))]);
+    let template =
+        object([("metadata", object([("labels", labels.clone())])), ("spec", object([("containers", containers)]))]);
     let mut out = named("apps/v1", "Deployment", name);
     out.entry("metadata").set("labels", labels.clone());
     let replicas = if given.has("replicas") { given.int("replicas") } else { 1 };
-    out.set("spec", object([("replicas", Value::from(replicas)), ("selector", object([("matchLabels", labels)])), ("template", template)]));
+    out.set(
+        "spec",
+        object([
+            ("replicas", Value::from(replicas)),
+            ("selector", object([("matchLabels", labels)])),
+            ("template", template),
+        ]),
+    );
     Ok(out)
 }
 
 /// `create configmap` and `create secret generic`: literals, files (as name, content) and variables.
-pub fn data(kind: &str, name: &str, literals: &[String], files: &[(String, Vec<u8>)], secret_type: &str) -> Result<Value, String> {
+pub fn data(
+    kind: &str,
+    name: &str,
+    literals: &[String],
+    files: &[(String, Vec<u8>)],
+    secret_type: &str,
+) -> Result<Value, String> {
     use base64::Engine;
     let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
     let (mut data, mut binary) = (Value::object(), Value::object());
     let mut put = |key: &str, bytes: &[u8]| {
         if data.has(key) || binary.has(key) {
-            return Err(format!("cannot add key {key:?}, another key by that name already exists in Data for {kind} {name:?}"));
+            return Err(format!(
+                "cannot add key {key:?}, another key by that name already exists in Data for {kind} {name:?}"
+            ));
         }
         match std::str::from_utf8(bytes) {
             _ if kind == "Secret" => data.set(key, encode(bytes).as_str()),
@@ -81,7 +98,8 @@ pub fn data(kind: &str, name: &str, literals: &[String], files: &[(String, Vec<u
         put(key, bytes)?;
     }
     for literal in literals {
-        let (key, value) = literal.split_once('=').ok_or_else(|| format!("invalid literal source {literal}, expected key=value"))?;
+        let (key, value) =
+            literal.split_once('=').ok_or_else(|| format!("invalid literal source {literal}, expected key=value"))?;
         put(key, value.as_bytes())?;
     }
     let mut out = named("v1", kind, name);
@@ -210,15 +228,26 @@ pub fn binding(kind: &str, name: &str, given: &Given) -> Result<Value, String> {
     let mut subjects = Vec::new();
     for (flag, kind) in [("user", "User"), ("group", "Group")] {
         for name in given.list(flag) {
-            subjects.push(object([("apiGroup", Value::from(group)), ("kind", Value::from(kind)), ("name", Value::from(name.as_str()))]));
+            subjects.push(object([
+                ("apiGroup", Value::from(group)),
+                ("kind", Value::from(kind)),
+                ("name", Value::from(name.as_str())),
+            ]));
         }
     }
     for account in given.list("serviceaccount") {
         let (namespace, name) = account.split_once(':').ok_or("serviceaccount must be <namespace>:<name>")?;
-        subjects.push(object([("kind", Value::from("ServiceAccount")), ("name", Value::from(name)), ("namespace", Value::from(namespace))]));
+        subjects.push(object([
+            ("kind", Value::from("ServiceAccount")),
+            ("name", Value::from(name)),
+            ("namespace", Value::from(namespace)),
+        ]));
     }
     let mut out = named("rbac.authorization.k8s.io/v1", kind, name);
-    out.set("roleRef", object([("apiGroup", Value::from(group)), ("kind", Value::from(role_kind)), ("name", Value::from(role_name))]));
+    out.set(
+        "roleRef",
+        object([("apiGroup", Value::from(group)), ("kind", Value::from(role_kind)), ("name", Value::from(role_name))]),
+    );
     out.set("subjects", Value::List(subjects));
     Ok(out)
 }
@@ -260,14 +289,25 @@ pub fn pod(name: &str, given: &Given, args: &[String]) -> Result<Value, String> 
     if given.on("privileged") {
         container.set("securityContext", object([("privileged", Value::from(true))]));
     }
-    let labels = if given.list("labels").is_empty() { object([("run", Value::from(name))]) } else { pairs(given.list("labels"), "label")? };
+    let labels = if given.list("labels").is_empty() {
+        object([("run", Value::from(name))])
+    } else {
+        pairs(given.list("labels"), "label")?
+    };
     let restart = if given.has("restart") { given.text("restart") } else { "Always" };
     let mut out = named("v1", "Pod", name);
     out.entry("metadata").set("labels", labels);
     if !given.list("annotations").is_empty() {
         out.entry("metadata").set("annotations", pairs(given.list("annotations"), "annotation")?);
     }
-    out.set("spec", object([("containers", Value::List(vec![container])), ("dnsPolicy", Value::from("ClusterFirst")), ("restartPolicy", Value::from(restart))]));
+    out.set(
+        "spec",
+        object([
+            ("containers", Value::List(vec![container])),
+            ("dnsPolicy", Value::from("ClusterFirst")),
+            ("restartPolicy", Value::from(restart)),
+        ]),
+    );
     if !given.text("overrides").is_empty() {
         let overrides = api::json::parse(given.text("overrides").as_bytes()).map_err(|e| e.message)?;
         api::patch::merge::merge(&mut out, &overrides);
@@ -295,7 +335,12 @@ pub fn expose(owner: &Value, given: &Given) -> Result<Value, String> {
         out.entry("metadata").set("labels", labels.clone());
     }
     let mut service = object([("ports", Value::List(ports)), ("selector", selector)]);
-    for (flag, field) in [("type", "type"), ("cluster-ip", "clusterIP"), ("session-affinity", "sessionAffinity"), ("load-balancer-ip", "loadBalancerIP")] {
+    for (flag, field) in [
+        ("type", "type"),
+        ("cluster-ip", "clusterIP"),
+        ("session-affinity", "sessionAffinity"),
+        ("load-balancer-ip", "loadBalancerIP"),
+    ] {
         if given.has(flag) {
             service.set(field, given.text(flag));
         }
@@ -308,7 +353,8 @@ pub fn expose(owner: &Value, given: &Given) -> Result<Value, String> {
 }
 
 fn expose_ports(owner: &Value, given: &Given) -> Result<Vec<Value>, String> {
-    let pod = if owner.at("kind").str() == "Pod" { owner.at("spec") } else { owner.at("spec").at("template").at("spec") };
+    let pod =
+        if owner.at("kind").str() == "Pod" { owner.at("spec") } else { owner.at("spec").at("template").at("spec") };
     let target = |port: i64| match given.text("target-port") {
         "" => Value::from(port),
         text => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
@@ -316,10 +362,19 @@ fn expose_ports(owner: &Value, given: &Given) -> Result<Vec<Value>, String> {
     let found: Vec<(i64, String)> = if given.has("port") {
         vec![(given.int("port"), String::new())]
     } else if owner.at("kind").str() == "Service" {
-        owner.at("spec").at("ports").items().iter().map(|p| (p.at("port").int(), p.at("protocol").str().to_string())).collect()
+        owner
+            .at("spec")
+            .at("ports")
+            .items()
+            .iter()
+            .map(|p| (p.at("port").int(), p.at("protocol").str().to_string()))
+            .collect()
     } else {
         let containers = pod.at("containers").items().iter();
-        containers.flat_map(|c| c.at("ports").items()).map(|p| (p.at("containerPort").int(), p.at("protocol").str().to_string())).collect()
+        containers
+            .flat_map(|c| c.at("ports").items())
+            .map(|p| (p.at("containerPort").int(), p.at("protocol").str().to_string()))
+            .collect()
     };
     if found.is_empty() {
         return Err("couldn't find port via --port flag or introspection".into());
@@ -327,8 +382,18 @@ fn expose_ports(owner: &Value, given: &Given) -> Result<Vec<Value>, String> {
     let several = found.len() > 1;
     let entry = |(i, (port, protocol)): (usize, (i64, String))| {
         let flag = given.text("protocol");
-        let protocol = if !flag.is_empty() { flag.to_string() } else if protocol.is_empty() { "TCP".to_string() } else { protocol };
-        let mut entry = object([("port", Value::from(port)), ("protocol", Value::from(protocol.as_str())), ("targetPort", target(port))]);
+        let protocol = if !flag.is_empty() {
+            flag.to_string()
+        } else if protocol.is_empty() {
+            "TCP".to_string()
+        } else {
+            protocol
+        };
+        let mut entry = object([
+            ("port", Value::from(port)),
+            ("protocol", Value::from(protocol.as_str())),
+            ("targetPort", target(port)),
+        ]);
         if several {
             entry.set("name", format!("port-{}", i + 1).as_str());
         }

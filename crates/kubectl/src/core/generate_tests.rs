@@ -4,10 +4,11 @@ use super::*;
 use crate::core::flags::{Takes, flag, parse};
 
 fn given(line: &str) -> Given {
-    let known = ["image", "port", "replicas", "type", "target-port", "selector", "name", "env", "labels", "restart"].map(|n| match n {
-        "image" | "env" | "labels" => flag(n, Takes::Array, "", ""),
-        n => flag(n, Takes::Text, "", ""),
-    });
+    let known = ["image", "port", "replicas", "type", "target-port", "selector", "name", "env", "labels", "restart"]
+        .map(|n| match n {
+            "image" | "env" | "labels" => flag(n, Takes::Array, "", ""),
+            n => flag(n, Takes::Text, "", ""),
+        });
     let args: Vec<String> = line.split(' ').filter(|a| !a.is_empty()).map(String::from).collect();
     parse(&args, &[&known]).unwrap()
 }
@@ -30,8 +31,14 @@ fn deployments() {
 fn data_of_config_maps_and_secrets() {
     let literals = ["a=1=2".to_string()];
     let files = [("f".to_string(), vec![0xff])];
-    assert_eq!(text(&data("ConfigMap", "c", &literals, &files, "").unwrap()), r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"1=2"},"binaryData":{"f":"/w=="}}"#);
-    assert_eq!(text(&data("Secret", "s", &literals, &[], "").unwrap()), r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"a":"MT0y"}}"#);
+    assert_eq!(
+        text(&data("ConfigMap", "c", &literals, &files, "").unwrap()),
+        r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"1=2"},"binaryData":{"f":"/w=="}}"#
+    );
+    assert_eq!(
+        text(&data("Secret", "s", &literals, &[], "").unwrap()),
+        r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"a":"MT0y"}}"#
+    );
     assert!(data("Secret", "s", &["x".to_string()], &[], "").is_err());
 }
 

@@ -149,7 +149,9 @@ impl Template {
             Step::Index(i) => self.slice(value, Some(*i), None, 1, true, out)?,
             Step::Slice(from, to, by) => self.slice(value, *from, *to, *by, false, out)?,
             Step::Filter(left, test) => {
-                let items = value.as_list().ok_or_else(|| format!("{} is not array or slice and cannot be filtered", text_of(value)))?;
+                let items = value
+                    .as_list()
+                    .ok_or_else(|| format!("{} is not array or slice and cannot be filtered", text_of(value)))?;
                 for item in items {
                     if self.passes(left, test.as_ref(), root, item)? {
                         out.push(item.clone());
@@ -165,9 +167,21 @@ impl Template {
         Ok(())
     }
 
-    fn slice(&self, value: &Value, from: Option<i64>, to: Option<i64>, by: i64, one: bool, out: &mut Vec<Value>) -> Result<(), String> {
+    fn slice(
+        &self,
+        value: &Value,
+        from: Option<i64>,
+        to: Option<i64>,
+        by: i64,
+        one: bool,
+        out: &mut Vec<Value>,
+    ) -> Result<(), String> {
         let Value::List(items) = value else {
-            return if self.allow_missing && value.is_null() { Ok(()) } else { Err(format!("{} is not array or slice", text_of(value))) };
+            return if self.allow_missing && value.is_null() {
+                Ok(())
+            } else {
+                Err(format!("{} is not array or slice", text_of(value)))
+            };
         };
         let length = items.len() as i64;
         let place = |i: i64| if i < 0 { i + length } else { i };
@@ -195,16 +209,28 @@ impl Template {
         match operand {
             Operand::Literal(value) => vec![value.clone()],
             // A missing field in a filter is no match, never an error.
-            Operand::Path(steps) => Template { nodes: Vec::new(), allow_missing: true }.walk(steps, root, item).unwrap_or_default(),
+            Operand::Path(steps) => {
+                Template { nodes: Vec::new(), allow_missing: true }.walk(steps, root, item).unwrap_or_default()
+            }
         }
     }
 
-    fn passes(&self, left: &Operand, test: Option<&(String, Operand)>, root: &Value, item: &Value) -> Result<bool, String> {
+    fn passes(
+        &self,
+        left: &Operand,
+        test: Option<&(String, Operand)>,
+        root: &Value,
+        item: &Value,
+    ) -> Result<bool, String> {
         let lefts = self.operand(left, root, item);
         let Some((operator, right)) = test else { return Ok(!lefts.is_empty()) };
         let rights = self.operand(right, root, item);
         let ([left], [right]) = (lefts.as_slice(), rights.as_slice()) else {
-            return if lefts.len() > 1 || rights.len() > 1 { Err("can only compare one element at a time".into()) } else { Ok(false) };
+            return if lefts.len() > 1 || rights.len() > 1 {
+                Err("can only compare one element at a time".into())
+            } else {
+                Ok(false)
+            };
         };
         let order = compare(left, right);
         Ok(match operator.as_str() {
@@ -439,7 +465,8 @@ fn bracket(text: &str) -> Result<Step, String> {
         return Ok(Step::Union(parts?));
     }
     let bad = || format!("invalid array index {text}");
-    let int = |part: &str| if part.is_empty() { Ok(None) } else { part.trim().parse::<i64>().map(Some).map_err(|_| bad()) };
+    let int =
+        |part: &str| if part.is_empty() { Ok(None) } else { part.trim().parse::<i64>().map(Some).map_err(|_| bad()) };
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
         [one] => Ok(Step::Index(one.parse().map_err(|_| bad())?)),

@@ -98,7 +98,16 @@ fn diff_member(patch: &mut Map, key: &Key, before: &Value, after: &Value, ty: Ty
 }
 
 #[expect(clippy::too_many_arguments, reason = "one list and all that is known of it")]
-fn diff_keyed(patch: &mut Map, key: &Key, old: &[Value], new: &[Value], merge_key: &str, ty: Ty, want: Want, field: Option<&Field>) {
+fn diff_keyed(
+    patch: &mut Map,
+    key: &Key,
+    old: &[Value],
+    new: &[Value],
+    merge_key: &str,
+    ty: Ty,
+    want: Want,
+    field: Option<&Field>,
+) {
     let retain = field.is_some_and(|f| f.retain_keys);
     let find = |items: &[Value], wanted: &Value| items.iter().find(|i| i.at(merge_key) == wanted).cloned();
     let mut items = Vec::new();
@@ -126,7 +135,8 @@ fn diff_keyed(patch: &mut Map, key: &Key, old: &[Value], new: &[Value], merge_ke
     };
     let reordered = want.changes && common(old, new) != common(new, old);
     if !items.is_empty() || reordered {
-        let order: Vec<Value> = new.iter().map(|i| api::value::object([(merge_key, i.at(merge_key).clone())])).collect();
+        let order: Vec<Value> =
+            new.iter().map(|i| api::value::object([(merge_key, i.at(merge_key).clone())])).collect();
         patch.set(format!("$setElementOrder/{}", key.as_str()).as_str(), Value::List(order));
     }
     if !items.is_empty() {

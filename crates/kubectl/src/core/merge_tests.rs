@@ -23,7 +23,13 @@ fn check(original: &str, modified: &str, current: &str, patch: &str, result: &st
 
 #[test]
 fn nothing_changed() {
-    check(r#"{"spec":{"replicas":2}}"#, r#"{"spec":{"replicas":2}}"#, r#"{"spec":{"replicas":2,"paused":true}}"#, "{}", r#"{"spec":{"paused":true,"replicas":2}}"#);
+    check(
+        r#"{"spec":{"replicas":2}}"#,
+        r#"{"spec":{"replicas":2}}"#,
+        r#"{"spec":{"replicas":2,"paused":true}}"#,
+        "{}",
+        r#"{"spec":{"paused":true,"replicas":2}}"#,
+    );
 }
 
 #[test]
@@ -44,10 +50,8 @@ fn lists_are_merged_by_key() {
         &with(r#"{"name":"a","image":"x:1"},{"name":"b","image":"y:1"}"#),
         &with(r#"{"name":"c","image":"z:1"},{"name":"a","image":"x:2"}"#),
         &with(r#"{"name":"a","image":"x:1","tty":true},{"name":"b","image":"y:1"},{"name":"injected","image":"i"}"#),
-        &with(r#"{"$patch":"delete","name":"b"},{"image":"z:1","name":"c"},{"image":"x:2","name":"a"}"#).replace(
-            r#"{"containers"#,
-            r#"{"$setElementOrder/containers":[{"name":"c"},{"name":"a"}],"containers"#,
-        ),
+        &with(r#"{"$patch":"delete","name":"b"},{"image":"z:1","name":"c"},{"image":"x:2","name":"a"}"#)
+            .replace(r#"{"containers"#, r#"{"$setElementOrder/containers":[{"name":"c"},{"name":"a"}],"containers"#),
         &with(r#"{"image":"z:1","name":"c"},{"image":"x:2","name":"a","tty":true},{"image":"i","name":"injected"}"#),
     );
 }
@@ -72,13 +76,21 @@ fn retained_keys_and_plain_lists() {
 
 #[test]
 fn unknown_types_are_merged_as_json() {
-    let patch = three_way(&json(r#"{"spec":{"a":[1],"b":1}}"#), &json(r#"{"spec":{"a":[2]}}"#), &json(r#"{"spec":{"a":[1],"b":1,"c":1}}"#), None);
+    let patch = three_way(
+        &json(r#"{"spec":{"a":[1],"b":1}}"#),
+        &json(r#"{"spec":{"a":[2]}}"#),
+        &json(r#"{"spec":{"a":[1],"b":1,"c":1}}"#),
+        None,
+    );
     assert_eq!(api::json::to_string(&patch), r#"{"spec":{"b":null,"a":[2]}}"#);
 }
 
 #[test]
 fn memory() {
     let object = json(r#"{"kind":"A","apiVersion":"v1","metadata":{"name":"x"}}"#);
-    assert_eq!(remembered(&object), "{\"apiVersion\":\"v1\",\"kind\":\"A\",\"metadata\":{\"annotations\":{},\"name\":\"x\"}}\n");
+    assert_eq!(
+        remembered(&object),
+        "{\"apiVersion\":\"v1\",\"kind\":\"A\",\"metadata\":{\"annotations\":{},\"name\":\"x\"}}\n"
+    );
     assert_eq!(remembered(&with_memory(&object)), remembered(&object));
 }

@@ -31,8 +31,12 @@ impl Form {
             "json" => Ok(Form::Json),
             "yaml" => Ok(Form::Yaml),
             "name" => Ok(Form::Name),
-            "jsonpath" | "jsonpath-as-json" if argument.is_empty() => Err("template format specified but no template given".into()),
-            "jsonpath" => Template::parse(argument, true).map(Form::JsonPath).map_err(|e| format!("error parsing jsonpath {argument}, {e}")),
+            "jsonpath" | "jsonpath-as-json" if argument.is_empty() => {
+                Err("template format specified but no template given".into())
+            }
+            "jsonpath" => Template::parse(argument, true)
+                .map(Form::JsonPath)
+                .map_err(|e| format!("error parsing jsonpath {argument}, {e}")),
             "custom-columns" => columns_of(argument, no_headers),
             _ => Err(format!(
                 "unable to match a printer suitable for the output format {kind:?}, allowed formats are: custom-columns,custom-columns-file,json,jsonpath,jsonpath-file,name,wide,yaml"
@@ -48,7 +52,11 @@ impl Form {
     /// Reads the content of the file that `-o` named.
     pub fn from_file(kind: &str, content: &str, no_headers: bool) -> Result<Form, String> {
         let content = content.trim_end_matches('\n');
-        if kind == "jsonpath-file" { Form::parse(&format!("jsonpath={content}"), no_headers) } else { columns_of_file(content, no_headers) }
+        if kind == "jsonpath-file" {
+            Form::parse(&format!("jsonpath={content}"), no_headers)
+        } else {
+            columns_of_file(content, no_headers)
+        }
     }
 
     /// Do tables of the server serve?
@@ -74,7 +82,8 @@ fn columns_of(spec: &str, no_headers: bool) -> Result<Form, String> {
 fn columns_of_file(content: &str, no_headers: bool) -> Result<Form, String> {
     let mut lines = content.lines();
     let (headers, paths) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    let pairs: Vec<String> = headers.split_whitespace().zip(paths.split_whitespace()).map(|(h, p)| format!("{h}:{p}")).collect();
+    let pairs: Vec<String> =
+        headers.split_whitespace().zip(paths.split_whitespace()).map(|(h, p)| format!("{h}:{p}")).collect();
     columns_of(&pairs.join(","), no_headers)
 }
 

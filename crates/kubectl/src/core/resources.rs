@@ -48,8 +48,13 @@ impl Resource {
 
     /// The path of the collection or, with a name, of an object.
     pub fn path(&self, namespace: &str, name: &str) -> String {
-        let root = if self.group.is_empty() { format!("/api/{}", self.version) } else { format!("/apis/{}/{}", self.group, self.version) };
-        let middle = if self.namespaced && !namespace.is_empty() { format!("/namespaces/{namespace}") } else { String::new() };
+        let root = if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        };
+        let middle =
+            if self.namespaced && !namespace.is_empty() { format!("/namespaces/{namespace}") } else { String::new() };
         let tail = if name.is_empty() { String::new() } else { format!("/{name}") };
         format!("{root}{middle}/{}{tail}", self.plural)
     }
@@ -71,7 +76,8 @@ pub fn from_aggregated(list: &Value) -> Vec<Resource> {
         let name = group.at("metadata").at("name").str();
         for (i, version) in group.at("versions").items().iter().enumerate() {
             for resource in version.at("resources").items() {
-                let subresources = resource.at("subresources").items().iter().map(|s| s.at("subresource").str().to_string()).collect();
+                let subresources =
+                    resource.at("subresources").items().iter().map(|s| s.at("subresource").str().to_string()).collect();
                 all.push(Resource {
                     group: name.to_string(),
                     version: version.at("version").str().to_string(),

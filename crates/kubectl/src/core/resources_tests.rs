@@ -43,7 +43,11 @@ fn words() {
         ("hpa", "/apis/autoscaling/v2/namespaces/n/horizontalpodautoscalers"),
         ("hpa.v1.autoscaling", "/apis/autoscaling/v1/namespaces/n/horizontalpodautoscalers"),
     ] {
-        assert_eq!(catalog.find(word.trim_end_matches('.')).map(|r| r.path("n", "")).unwrap_or_default(), path, "{word}");
+        assert_eq!(
+            catalog.find(word.trim_end_matches('.')).map(|r| r.path("n", "")).unwrap_or_default(),
+            path,
+            "{word}"
+        );
     }
     assert_eq!(catalog.find("foo").unwrap_err(), "the server doesn't have a resource type \"foo\"");
 }
@@ -53,7 +57,10 @@ fn arguments() {
     let read = |line: &str| read_args(&catalog(), &line.split(' ').map(String::from).collect::<Vec<_>>());
     let short = |line: &str| {
         let asks = read(line).unwrap();
-        asks.iter().map(|a| format!("{}/{}", a.resource.plural, a.name.clone().unwrap_or_default())).collect::<Vec<_>>().join(" ")
+        asks.iter()
+            .map(|a| format!("{}/{}", a.resource.plural, a.name.clone().unwrap_or_default()))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     assert_eq!(short("pods"), "pods/");
     assert_eq!(short("pods,hpa"), "pods/ horizontalpodautoscalers/");

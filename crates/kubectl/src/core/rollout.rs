@@ -38,7 +38,10 @@ fn deployment(object: &Value, wanted: i64) -> Result<(String, bool), String> {
         return Ok(("Waiting for deployment spec update to be observed...\n".into(), false));
     }
     let conditions = status.at("conditions").items();
-    if conditions.iter().any(|c| c.at("type").str() == "Progressing" && c.at("reason").str() == "ProgressDeadlineExceeded") {
+    if conditions
+        .iter()
+        .any(|c| c.at("type").str() == "Progressing" && c.at("reason").str() == "ProgressDeadlineExceeded")
+    {
         return Err(format!("deployment {name:?} exceeded its progress deadline"));
     }
     let count = |field: &str| status.at(field).int();
@@ -96,22 +99,40 @@ fn stateful_set(object: &Value) -> Result<(String, bool), String> {
     let partition = spec.at("updateStrategy").at("rollingUpdate").at("partition").int();
     if partition > 0 {
         if updated < wanted - partition {
-            let text = format!("Waiting for partitioned roll out to finish: {updated} out of {} new pods have been updated...\n", wanted - partition);
+            let text = format!(
+                "Waiting for partitioned roll out to finish: {updated} out of {} new pods have been updated...\n",
+                wanted - partition
+            );
             return Ok((text, false));
         }
         return Ok((format!("partitioned roll out complete: {updated} new pods have been updated...\n"), true));
     }
     let (new, current) = (status.at("updateRevision").str(), status.at("currentRevision").str());
     if new != current {
-        return Ok((format!("waiting for statefulset rolling update to complete {updated} pods at revision {new}...\n"), false));
+        return Ok((
+            format!("waiting for statefulset rolling update to complete {updated} pods at revision {new}...\n"),
+            false,
+        ));
     }
-    Ok((format!("statefulset rolling update complete {} pods at revision {current}...\n", status.at("currentReplicas").int()), true))
+    Ok((
+        format!(
+            "statefulset rolling update complete {} pods at revision {current}...\n",
+            status.at("currentReplicas").int()
+        ),
+        true,
+    ))
 }
 
 /// The revisions in `objects` (ReplicaSets or ControllerRevisions that `owner` controls), oldest first.
 pub fn revisions<'a>(owner: &Value, objects: &'a [Value]) -> Vec<(i64, &'a Value)> {
     let uid = owner.at("metadata").at("uid").str();
-    let owned = |o: &&Value| o.at("metadata").at("ownerReferences").items().iter().any(|r| r.at("uid").str() == uid && r.at("controller").is_true());
+    let owned = |o: &&Value| {
+        o.at("metadata")
+            .at("ownerReferences")
+            .items()
+            .iter()
+            .any(|r| r.at("uid").str() == uid && r.at("controller").is_true())
+    };
     let number = |o: &Value| match o.at("revision").as_int() {
         Some(n) => Some(n),
         None => o.at("metadata").at("annotations").at(REVISION).str().parse().ok(),
@@ -135,7 +156,12 @@ pub fn history(revisions: &[(i64, &Value)]) -> String {
 }
 
 /// The revision to go back to: the given one, or the one before the last.
-pub fn target<'a>(revisions: &[(i64, &'a Value)], wanted: i64, kind: &str, name: &str) -> Result<(i64, &'a Value), String> {
+pub fn target<'a>(
+    revisions: &[(i64, &'a Value)],
+    wanted: i64,
+    kind: &str,
+    name: &str,
+) -> Result<(i64, &'a Value), String> {
     if wanted > 0 {
         let found = revisions.iter().find(|(n, _)| *n == wanted);
         return found.copied().ok_or_else(|| format!("unable to find specified revision {wanted} in history"));

@@ -99,6 +99,9 @@ mod tests {
 
     #[test]
     fn tabs_line_up_group_by_group() {
-        assert_eq!(tabbed("Name:\tx\nNamespace:\ty\nplain\nA:\tz\n", 2), "Name:       x\nNamespace:  y\nplain\nA:  z\n");
+        assert_eq!(
+            tabbed("Name:\tx\nNamespace:\ty\nplain\nA:\tz\n", 2),
+            "Name:       x\nNamespace:  y\nplain\nA:  z\n"
+        );
     }
 }

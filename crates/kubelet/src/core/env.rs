@@ -43,7 +43,8 @@ pub struct Facts {
 /// `fieldRef`: a field of the pod as text. Maps are written as `key="value"` lines.
 pub fn field(pod: &Pod, path: &str, facts: &Facts) -> Result<String, String> {
     let meta = &pod.metadata;
-    let lines = |map: &BTreeMap<String, String>| map.iter().map(|(k, v)| format!("{k}={v:?}")).collect::<Vec<_>>().join("\n");
+    let lines =
+        |map: &BTreeMap<String, String>| map.iter().map(|(k, v)| format!("{k}={v:?}")).collect::<Vec<_>>().join("\n");
     if let Some((name, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
         let map = match name {
             "metadata.annotations" => &meta.annotations,
@@ -75,7 +76,8 @@ pub fn resource(pod: &Pod, own: Option<&Container>, r: &ResourceFieldRef, facts:
         name => pod.container(name),
     };
     let container = container.ok_or_else(|| format!("container {:?} not found", r.container_name))?;
-    let (kind, name) = r.resource.split_once('.').ok_or_else(|| format!("unsupported container resource : {}", r.resource))?;
+    let (kind, name) =
+        r.resource.split_once('.').ok_or_else(|| format!("unsupported container resource : {}", r.resource))?;
     let map = match kind {
         "limits" => &container.resources.limits,
         "requests" => &container.resources.requests,
@@ -138,14 +140,25 @@ mod tests {
     #[test]
     fn expands() {
         let lookup = |n: &str| (n == "A").then(|| "x".to_string());
-        for (text, want) in [("$(A)", "x"), ("$$(A)", "$(A)"), ("a$(B)b", "a$(B)b"), ("$(A", "$(A"), ("cost $5 $$", "cost $5 $"), ("$$$(A)", "$x")] {
+        for (text, want) in [
+            ("$(A)", "x"),
+            ("$$(A)", "$(A)"),
+            ("a$(B)b", "a$(B)b"),
+            ("$(A", "$(A"),
+            ("cost $5 $$", "cost $5 $"),
+            ("$$$(A)", "$x"),
+        ] {
             assert_eq!(expand(text, lookup), want, "{text}");
         }
     }
 
     #[test]
     fn names_services() {
-        let s = ServiceFacts { name: "my-db".into(), cluster_ip: "10.0.0.5".into(), ports: vec![("pg".into(), 5432, "TCP".into())] };
+        let s = ServiceFacts {
+            name: "my-db".into(),
+            cluster_ip: "10.0.0.5".into(),
+            ports: vec![("pg".into(), 5432, "TCP".into())],
+        };
         let vars: BTreeMap<_, _> = services(&[s]).into_iter().collect();
         assert_eq!(vars["MY_DB_SERVICE_HOST"], "10.0.0.5");
         assert_eq!(vars["MY_DB_SERVICE_PORT_PG"], "5432");

@@ -15,14 +15,22 @@ pub struct File {
 }
 
 /// The files that `items` pick from an object's data (everything, if there are none).
-pub fn project(data: &BTreeMap<String, Vec<u8>>, items: &[Item], mode: u32, optional: bool, what: &str) -> Result<Vec<File>, String> {
+pub fn project(
+    data: &BTreeMap<String, Vec<u8>>,
+    items: &[Item],
+    mode: u32,
+    optional: bool,
+    what: &str,
+) -> Result<Vec<File>, String> {
     if items.is_empty() {
         return Ok(data.iter().map(|(k, v)| File { path: k.clone(), data: v.clone(), mode }).collect());
     }
     let mut out = Vec::new();
     for item in items {
         match data.get(&item.key) {
-            Some(data) => out.push(File { path: item.path.clone(), data: data.clone(), mode: item.mode.unwrap_or(mode) }),
+            Some(data) => {
+                out.push(File { path: item.path.clone(), data: data.clone(), mode: item.mode.unwrap_or(mode) })
+            }
             None if optional => {}
             None => return Err(format!("{what} references non-existent key: {}", item.key)),
         }
@@ -32,7 +40,10 @@ pub fn project(data: &BTreeMap<String, Vec<u8>>, items: &[Item], mode: u32, opti
 
 /// A path below a volume: relative, without "..".
 pub fn safe(path: &str) -> bool {
-    !path.is_empty() && !path.starts_with('/') && path.split('/').all(|p| p != ".." && !p.is_empty() && p != ".") && !path.starts_with("..")
+    !path.is_empty()
+        && !path.starts_with('/')
+        && path.split('/').all(|p| p != ".." && !p.is_empty() && p != ".")
+        && !path.starts_with("..")
 }
 
 /// The pod's own name, and the domain that follows it (empty for none).
@@ -112,7 +123,9 @@ pub fn dns(pod: &Pod, node: &NodeDns, cluster_dns: &[String], domain: &str) -> D
             searches.extend(node.searches.iter().filter(|s| *s != ".").cloned());
             DnsConfig { servers: cluster_dns.to_vec(), searches, options: vec!["ndots:5".into()] }
         }
-        (false, _) => DnsConfig { servers: node.servers.clone(), searches: node.searches.clone(), options: node.options.clone() },
+        (false, _) => {
+            DnsConfig { servers: node.servers.clone(), searches: node.searches.clone(), options: node.options.clone() }
+        }
     };
     if let Some(own) = &spec.dns_config {
         let add = |list: &mut Vec<String>, more: &[String]| {
@@ -157,7 +170,15 @@ mod tests {
 
     #[test]
     fn refuses_paths_that_lead_out() {
-        for (path, ok) in [("a", true), ("a/b", true), ("../a", false), ("a/../b", false), ("/a", false), ("..data", false), ("", false)] {
+        for (path, ok) in [
+            ("a", true),
+            ("a/b", true),
+            ("../a", false),
+            ("a/../b", false),
+            ("/a", false),
+            ("..data", false),
+            ("", false),
+        ] {
             assert_eq!(safe(path), ok, "{path}");
         }
     }

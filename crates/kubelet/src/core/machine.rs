@@ -37,20 +37,41 @@ pub enum Effect {
     /// Makes the volumes.
     Volumes,
     /// Makes a sandbox.
-    Sandbox { attempt: u32 },
+    Sandbox {
+        attempt: u32,
+    },
     /// Makes sure that the container's image is here.
-    Pull { container: String },
+    Pull {
+        container: String,
+    },
     /// Creates and starts a container; `init` containers have no hooks.
-    Start { container: String, attempt: u32, image: String },
+    Start {
+        container: String,
+        attempt: u32,
+        image: String,
+    },
     /// preStop hook, stop signal, grace, SIGKILL.
-    Stop { id: String, container: String, asked: u32, grace: Duration, reason: String },
-    StopSandbox { id: String },
+    Stop {
+        id: String,
+        container: String,
+        asked: u32,
+        grace: Duration,
+        reason: String,
+    },
+    StopSandbox {
+        id: String,
+    },
     /// Gives up an effect if it can be given up.
     Cancel(Key),
     /// Tears the volumes down.
     Cleanup,
     /// Tells the API a pod event; `container` names the part.
-    Tell { container: String, warning: bool, reason: &'static str, message: String },
+    Tell {
+        container: String,
+        warning: bool,
+        reason: &'static str,
+        message: String,
+    },
     /// Looks again at that time.
     WakeAt(WallTime),
     /// All done and deleted: forget the pod, after removing it from the API.
@@ -80,7 +101,10 @@ pub enum Outcome {
     /// Pull: the image's id.
     Image(String),
     /// A waiting reason of the API (or empty) and a text.
-    Failed { reason: String, message: String },
+    Failed {
+        reason: String,
+        message: String,
+    },
     Cancelled,
 }
 
@@ -91,9 +115,18 @@ pub enum Event {
     Pod(Box<Pod>),
     Observed(Observation),
     Done(Key, Outcome),
-    Probed { container: String, id: String, kind: ProbeKind, passed: bool, message: String },
+    Probed {
+        container: String,
+        id: String,
+        kind: ProbeKind,
+        passed: bool,
+        message: String,
+    },
     /// The pod is to end.
-    Kill { grace: Duration, why: Why },
+    Kill {
+        grace: Duration,
+        why: Why,
+    },
     /// The API has no such pod any more.
     Gone,
     Wake,
@@ -171,9 +204,14 @@ pub enum Run {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Life {
     Syncing,
-    Terminating { deadline: WallTime, why: Why },
+    Terminating {
+        deadline: WallTime,
+        why: Why,
+    },
     /// Nothing runs; resources are free.
-    Terminated { why: Why },
+    Terminated {
+        why: Why,
+    },
     Finished,
 }
 
@@ -249,11 +287,8 @@ impl Machine {
     pub fn new(pod: Pod, now: WallTime) -> Machine {
         let start_time = pod.status.start_time.as_deref().and_then(api::time::parse_seconds);
         let start_time = start_time.map_or(now, |s| WallTime::from_unix(s, 0));
-        let life = if pod.is_finished() {
-            Life::Terminating { deadline: now, why: Why::Completed }
-        } else {
-            Life::Syncing
-        };
+        let life =
+            if pod.is_finished() { Life::Terminating { deadline: now, why: Why::Completed } } else { Life::Syncing };
         Machine {
             pod,
             life,
@@ -277,7 +312,9 @@ impl Machine {
             Event::Pod(pod) => self.update(now, *pod),
             Event::Observed(seen) => self.observe(seen),
             Event::Done(key, outcome) => self.done(now, key, outcome),
-            Event::Probed { container, id, kind, passed, message } => self.probed(&container, &id, kind, passed, message),
+            Event::Probed { container, id, kind, passed, message } => {
+                self.probed(&container, &id, kind, passed, message)
+            }
             Event::Kill { grace, why } => self.kill(now, grace, why),
             Event::Gone => {
                 self.api_gone = true;
@@ -317,7 +354,10 @@ impl Machine {
     pub fn next_attempt(&self, name: &str) -> u32 {
         let s = &self.pod.status;
         let told = s.container_statuses.iter().chain(&s.init_container_statuses).chain(&s.ephemeral_container_statuses);
-        let told = told.filter(|c| c.name == name && !c.container_id.is_empty()).map(|c| c.restart_count.max(0) as u32 + 1).max();
+        let told = told
+            .filter(|c| c.name == name && !c.container_id.is_empty())
+            .map(|c| c.restart_count.max(0) as u32 + 1)
+            .max();
         let seen = self.instances(name).map(|c| c.attempt + 1).max();
         seen.or(told).unwrap_or(0)
     }
@@ -338,11 +378,20 @@ impl Machine {
         let first = !self.observed;
         self.seen = seen;
         self.observed = true;
-        let running: Vec<_> = self.seen.containers.iter().filter(|c| c.state == Run::Running).map(|c| (c.name.clone(), c.id.clone())).collect();
+        let running: Vec<_> = self
+            .seen
+            .containers
+            .iter()
+            .filter(|c| c.state == Run::Running)
+            .map(|c| (c.name.clone(), c.id.clone()))
+            .collect();
         for (name, id) in running {
             // A kubelet that has just started goes on with what the API was told of the same instance.
             let told = self.pod.status.container_statuses.iter().chain(&self.pod.status.init_container_statuses);
-            let told = told.filter(|c| first && c.container_id.ends_with(&id)).map(|c| (c.started == Some(true), c.ready)).next();
+            let told = told
+                .filter(|c| first && c.container_id.ends_with(&id))
+                .map(|c| (c.started == Some(true), c.ready))
+                .next();
             let (has_startup, has_readiness) = match self.pod.container(&name) {
                 Some(c) => (c.startup_probe.is_some(), c.readiness_probe.is_some()),
                 None => (false, false),
@@ -424,8 +473,12 @@ impl Machine {
         match kind {
             ProbeKind::Startup if passed => memory.started = true,
             ProbeKind::Readiness => memory.ready = passed,
-            ProbeKind::Startup => memory.unhealthy = Some(format!("Container {container} failed startup probe, will be restarted")),
-            ProbeKind::Liveness if !passed => memory.unhealthy = Some(format!("Container {container} failed liveness probe, will be restarted")),
+            ProbeKind::Startup => {
+                memory.unhealthy = Some(format!("Container {container} failed startup probe, will be restarted"))
+            }
+            ProbeKind::Liveness if !passed => {
+                memory.unhealthy = Some(format!("Container {container} failed liveness probe, will be restarted"))
+            }
             ProbeKind::Liveness => {}
         }
         let _ = message; // told as an event by the prober

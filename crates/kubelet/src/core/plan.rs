@@ -65,7 +65,12 @@ impl Machine {
             reason: "DeadlineExceeded".into(),
             message: "Pod was active on the node longer than the specified deadline".into(),
         };
-        out.push(tell("", false, "DeadlineExceeded", "Pod was active on the node longer than specified deadline".into()));
+        out.push(tell(
+            "",
+            false,
+            "DeadlineExceeded",
+            "Pod was active on the node longer than specified deadline".into(),
+        ));
         self.life = Life::Terminating { deadline: now.plus(self.grace()), why };
     }
 
@@ -86,15 +91,30 @@ impl Machine {
             Some(sandbox) if sandbox.ready => {}
             _ => {
                 // What is left of the old sandbox must end first.
-                let running = self.seen.containers.iter().filter(|c| c.state == Run::Running).cloned().collect::<Vec<_>>();
+                let running =
+                    self.seen.containers.iter().filter(|c| c.state == Run::Running).cloned().collect::<Vec<_>>();
                 for container in &running {
-                    self.stop(now, container, Duration::ZERO, "Pod sandbox changed, it will be killed and re-created.".into(), out);
+                    self.stop(
+                        now,
+                        container,
+                        Duration::ZERO,
+                        "Pod sandbox changed, it will be killed and re-created.".into(),
+                        out,
+                    );
                 }
                 let starting = self.out.iter().any(|k| matches!(k, Key::Start(_) | Key::Stop(..)));
                 if running.is_empty() && !starting {
                     let attempt = current.as_ref().map_or(0, |s| s.attempt + 1);
-                    if current.is_some() && !self.is_out(&Key::Sandbox) && self.sandbox.retry_at.is_none_or(|at| at <= now) {
-                        out.push(tell("", false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.".into()));
+                    if current.is_some()
+                        && !self.is_out(&Key::Sandbox)
+                        && self.sandbox.retry_at.is_none_or(|at| at <= now)
+                    {
+                        out.push(tell(
+                            "",
+                            false,
+                            "SandboxChanged",
+                            "Pod sandbox changed, it will be killed and re-created.".into(),
+                        ));
                     }
                     self.attempt(now, Key::Sandbox, Effect::Sandbox { attempt }, out);
                 }
@@ -106,7 +126,8 @@ impl Machine {
         }
         self.restart_unhealthy(now, out);
         if self.initialize(now, out) {
-            let names: Vec<Container> = self.pod.spec.containers.iter().chain(&self.pod.spec.ephemeral_containers).cloned().collect();
+            let names: Vec<Container> =
+                self.pod.spec.containers.iter().chain(&self.pod.spec.ephemeral_containers).cloned().collect();
             for container in names {
                 self.advance(now, &container, out);
             }
@@ -199,7 +220,13 @@ impl Machine {
         }
     }
 
-    fn after_crash(&mut self, now: WallTime, container: &Container, last: &ContainerSeen, out: &mut Vec<Effect>) -> Need {
+    fn after_crash(
+        &mut self,
+        now: WallTime,
+        container: &Container,
+        last: &ContainerSeen,
+        out: &mut Vec<Effect>,
+    ) -> Need {
         let pod = full_name(&self.pod);
         let memory = self.memory(&container.name);
         if memory.counted != last.id {
@@ -237,7 +264,8 @@ impl Machine {
             return false;
         }
         let matches = |rule: &RestartRule| {
-            let listed = rule.exit_codes.as_ref().is_some_and(|e| e.values.contains(&exit_code) == (e.operator == "In"));
+            let listed =
+                rule.exit_codes.as_ref().is_some_and(|e| e.values.contains(&exit_code) == (e.operator == "In"));
             rule.action == "Restart" && rule.exit_codes.is_some() && listed
         };
         if container.restart_policy_rules.iter().any(matches) {
@@ -254,14 +282,17 @@ impl Machine {
 
     /// Every container has ended for good.
     fn is_complete(&self) -> bool {
-        let ended = |c: &Container| self.newest(&c.name).filter(|i| i.state == Run::Exited && !self.restarts(c, i.exit_code));
-        let pending = |c: &Container| self.is_out(&Key::Start(c.name.clone())) || self.is_out(&Key::Pull(c.name.clone()));
+        let ended =
+            |c: &Container| self.newest(&c.name).filter(|i| i.state == Run::Exited && !self.restarts(c, i.exit_code));
+        let pending =
+            |c: &Container| self.is_out(&Key::Start(c.name.clone())) || self.is_out(&Key::Pull(c.name.clone()));
         // An init container that failed for good ends the pod.
         let init = self.pod.spec.init_containers.iter().filter(|c| !c.is_sidecar());
         if init.clone().any(|c| ended(c).is_some_and(|i| i.exit_code != 0)) {
             return true;
         }
-        !self.pod.spec.containers.is_empty() && self.pod.spec.containers.iter().all(|c| ended(c).is_some() && !pending(c))
+        !self.pod.spec.containers.is_empty()
+            && self.pod.spec.containers.iter().all(|c| ended(c).is_some() && !pending(c))
     }
 
     /// The newest instance in any sandbox.
@@ -271,7 +302,9 @@ impl Machine {
 
     fn restart_unhealthy(&mut self, now: WallTime, out: &mut Vec<Effect>) {
         for (_, container) in self.pod.clone().all_containers() {
-            let Some(seen) = self.instance(&container.name).filter(|c| c.state == Run::Running).cloned() else { continue };
+            let Some(seen) = self.instance(&container.name).filter(|c| c.state == Run::Running).cloned() else {
+                continue;
+            };
             if let Some(reason) = self.containers.get(&container.name).and_then(|m| m.unhealthy.clone()) {
                 let probes = [&container.liveness_probe, &container.startup_probe];
                 let own = probes.into_iter().flatten().find_map(|p| p.termination_grace_period_seconds);
@@ -308,8 +341,10 @@ impl Machine {
             }
         }
         let left = deadline.since(now);
-        let running: Vec<ContainerSeen> = self.seen.containers.iter().filter(|c| c.state == Run::Running).cloned().collect();
-        let sidecars: Vec<String> = self.pod.all_containers().filter(|(k, _)| *k == Kind::Sidecar).map(|(_, c)| c.name.clone()).collect();
+        let running: Vec<ContainerSeen> =
+            self.seen.containers.iter().filter(|c| c.state == Run::Running).cloned().collect();
+        let sidecars: Vec<String> =
+            self.pod.all_containers().filter(|(k, _)| *k == Kind::Sidecar).map(|(_, c)| c.name.clone()).collect();
         let (last, first): (Vec<_>, Vec<_>) = running.into_iter().partition(|c| sidecars.contains(&c.name));
         for container in &first {
             self.stop(now, container, left, format!("Stopping container {}", container.name), out);

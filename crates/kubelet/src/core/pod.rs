@@ -103,8 +103,8 @@ view!(ContainerStatus {
     container_id: String,
 });
 
-view!(ReadinessGate { condition_type: String, });
-view!(LocalReference { name: String, });
+view!(ReadinessGate { condition_type: String });
+view!(LocalReference { name: String });
 view!(HostAlias { ip: String, hostnames: Vec<String>, });
 view!(DnsConfig { nameservers: Vec<String>, searches: Vec<String>, options: Vec<DnsOption>, });
 view!(DnsOption { name: String, value: Option<String>, });
@@ -156,7 +156,7 @@ view!(EnvSource {
     config_map_key_ref: Option<KeyRef>,
     secret_key_ref: Option<KeyRef>,
 });
-view!(FieldRef { api_version: String, field_path: String, });
+view!(FieldRef { api_version: String, field_path: String });
 view!(ResourceFieldRef { container_name: String, resource: String, divisor: Option<Value>, });
 view!(KeyRef { name: String, key: String, optional: Option<bool>, });
 view!(EnvFrom { prefix: String, config_map_ref: Option<OptionalRef>, secret_ref: Option<OptionalRef>, });
@@ -188,12 +188,12 @@ view!(Probe {
 });
 view!(ExecAction { command: Vec<String>, });
 view!(HttpGet { path: String, port: Value, host: String, scheme: String, http_headers: Vec<HttpHeader>, });
-view!(HttpHeader { name: String, value: String, });
-view!(TcpSocket { port: Value, host: String, });
+view!(HttpHeader { name: String, value: String });
+view!(TcpSocket { port: Value, host: String });
 view!(Grpc { port: i64, service: Option<String>, });
 view!(Lifecycle { post_start: Option<Handler>, pre_stop: Option<Handler>, stop_signal: Option<String>, });
 view!(Handler { exec: Option<ExecAction>, http_get: Option<HttpGet>, tcp_socket: Option<TcpSocket>, sleep: Option<Sleep>, });
-view!(Sleep { seconds: i64, });
+view!(Sleep { seconds: i64 });
 
 view!(PodSecurityContext {
     run_as_user: Option<i64>,
@@ -207,8 +207,8 @@ view!(PodSecurityContext {
     seccomp_profile: Option<Profile>,
     app_armor_profile: Option<Profile>,
 });
-view!(Sysctl { name: String, value: String, });
-view!(Profile { r#type: String, localhost_profile: String, });
+view!(Sysctl { name: String, value: String });
+view!(Profile { r#type: String, localhost_profile: String });
 view!(SecurityContext {
     capabilities: Option<Capabilities>,
     privileged: Option<bool>,
@@ -237,13 +237,13 @@ view!(Volume {
     other: BTreeMap<String, Value>,
 });
 view!(EmptyDir { medium: String, size_limit: Option<Value>, });
-view!(HostPath { path: String, r#type: String, });
+view!(HostPath { path: String, r#type: String });
 view!(Item { key: String, path: String, mode: Option<u32>, });
 view!(ConfigMapVolume { name: String, items: Vec<Item>, default_mode: Option<u32>, optional: Option<bool>, });
 view!(SecretVolume { secret_name: String, items: Vec<Item>, default_mode: Option<u32>, optional: Option<bool>, });
 view!(DownwardVolume { items: Vec<DownwardItem>, default_mode: Option<u32>, });
 view!(DownwardItem { path: String, field_ref: Option<FieldRef>, resource_field_ref: Option<ResourceFieldRef>, mode: Option<u32>, });
-view!(ImageVolume { reference: String, pull_policy: String, });
+view!(ImageVolume { reference: String, pull_policy: String });
 view!(Projected { sources: Vec<ProjectedSource>, default_mode: Option<u32>, });
 view!(ProjectedSource {
     config_map: Option<ProjectedObject>,

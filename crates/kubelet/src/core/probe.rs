@@ -63,7 +63,8 @@ mod tests {
     fn counts_to_thresholds() {
         let probe = Probe { success_threshold: 1, failure_threshold: 3, ..Probe::default() };
         let mut counter = Counter::default();
-        let told: Vec<_> = [false, false, true, false, false, false, false, true].map(|r| counter.add(&probe, r)).to_vec();
+        let told: Vec<_> =
+            [false, false, true, false, false, false, false, true].map(|r| counter.add(&probe, r)).to_vec();
         assert_eq!(told, [None, None, Some(true), None, None, Some(false), None, Some(true)]);
     }
 }

@@ -66,11 +66,16 @@ pub fn oom_score(pod: &Pod, c: &Container, node_memory: i64) -> i64 {
 /// Limits of the whole pod: those of its containers together, if every one has one.
 pub fn pod(pod: &Pod) -> LinuxContainerResources {
     let own = &pod.spec.resources;
-    let containers = || pod.all_containers().filter(|(k, _)| matches!(k, Kind::Main | Kind::Sidecar)).map(|(_, c)| &c.resources);
-    let sum = |pick: &dyn Fn(&Resources) -> Option<i64>| containers().map(pick).try_fold(0i64, |all, one| Some(all + one?));
+    let containers =
+        || pod.all_containers().filter(|(k, _)| matches!(k, Kind::Main | Kind::Sidecar)).map(|(_, c)| &c.resources);
+    let sum =
+        |pick: &dyn Fn(&Resources) -> Option<i64>| containers().map(pick).try_fold(0i64, |all, one| Some(all + one?));
     // An init container may need more than all that run together later.
     let most = |pick: &dyn Fn(&Resources) -> Option<i64>| {
-        pod.all_containers().filter(|(k, _)| *k == Kind::Init).map(|(_, c)| pick(&c.resources)).try_fold(0i64, |max, one| Some(max.max(one?)))
+        pod.all_containers()
+            .filter(|(k, _)| *k == Kind::Init)
+            .map(|(_, c)| pick(&c.resources))
+            .try_fold(0i64, |max, one| Some(max.max(one?)))
     };
     let limit = |name: &'static str, read: fn(&Value) -> i64| -> i64 {
         if let Some(v) = own.limits.get(name) {

@@ -36,10 +36,11 @@ pub fn build(m: &Machine, host: &Host, now: WallTime) -> Value {
     let (main, init, ephemeral) = (list(&[Kind::Main]), list(&[Kind::Init, Kind::Sidecar]), list(&[Kind::Ephemeral]));
     let phase = phase(m);
     let (reason, message) = match &m.life {
-        Life::Terminating { why: Why::Failed { reason, message }, .. } | Life::Terminated { why: Why::Failed { reason, message } } => {
-            (json!(reason), json!(message))
+        Life::Terminating { why: Why::Failed { reason, message }, .. }
+        | Life::Terminated { why: Why::Failed { reason, message } } => (json!(reason), json!(message)),
+        _ if pod.is_finished() && !pod.status.reason.is_empty() => {
+            (json!(pod.status.reason), json!(pod.status.message))
         }
-        _ if pod.is_finished() && !pod.status.reason.is_empty() => (json!(pod.status.reason), json!(pod.status.message)),
         _ => (Value::Null, Value::Null),
     };
     let ips = pod_ips(m, host);
@@ -82,7 +83,9 @@ pub fn phase(m: &Machine) -> &'static str {
     match (&m.life, pod.status.phase.as_str()) {
         (_, "Failed") => return "Failed",
         (_, "Succeeded") => return "Succeeded",
-        (Life::Terminating { why: Why::Failed { .. }, .. } | Life::Terminated { why: Why::Failed { .. } }, _) => return "Failed",
+        (Life::Terminating { why: Why::Failed { .. }, .. } | Life::Terminated { why: Why::Failed { .. } }, _) => {
+            return "Failed";
+        }
         _ => {}
     }
     let ended = |c: &Container| m.newest(&c.name).filter(|i| i.state == Run::Exited);
@@ -104,7 +107,8 @@ pub fn phase(m: &Machine) -> &'static str {
         return "Pending";
     }
     let all_ended = main.iter().all(|c| ended(c).is_some_and(|i| !m.restarts(c, i.exit_code)));
-    let waiting = main.iter().any(|c| m.newest(&c.name).is_none_or(|i| i.state == Run::Created) && m.next_attempt(&c.name) == 0);
+    let waiting =
+        main.iter().any(|c| m.newest(&c.name).is_none_or(|i| i.state == Run::Created) && m.next_attempt(&c.name) == 0);
     match (all_ended, waiting) {
         (true, _) => final_phase(),
         (false, true) => "Pending",
@@ -126,7 +130,9 @@ fn conditions(m: &Machine, phase: &str, main: &[Value], init: &[Value], now: Wal
     let initialized = match (incomplete.is_empty() || main_ran, phase) {
         (true, "Succeeded") if !init.is_empty() => ("True", "PodCompleted", String::new()),
         (true, _) => ("True", "", String::new()),
-        (false, _) => ("False", "ContainersNotInitialized", format!("containers with incomplete status: {}", show(&incomplete))),
+        (false, _) => {
+            ("False", "ContainersNotInitialized", format!("containers with incomplete status: {}", show(&incomplete)))
+        }
     };
     let mut unready = names(main, &|s| s["ready"] != true);
     unready.extend(names(init, &|s| sidecar(s) && s["ready"] != true));
@@ -140,7 +146,13 @@ fn conditions(m: &Machine, phase: &str, main: &[Value], init: &[Value], now: Wal
         (None, true) if m.observed && !pod.spec.containers.is_empty() => ("True", "", String::new()),
         (None, _) => ("False", "ContainersNotReady", format!("containers with unready status: {}", show(&unready))),
     };
-    let gates: Vec<String> = pod.spec.readiness_gates.iter().filter(|g| !has_true(pod, &g.condition_type)).map(|g| g.condition_type.clone()).collect();
+    let gates: Vec<String> = pod
+        .spec
+        .readiness_gates
+        .iter()
+        .filter(|g| !has_true(pod, &g.condition_type))
+        .map(|g| g.condition_type.clone())
+        .collect();
     let ready = if containers_ready.0 == "True" && !gates.is_empty() {
         let text: Vec<String> = gates.iter().map(|g| gate_message(pod, g)).collect();
         ("False", "ReadinessGatesNotReady", text.join(", "))
@@ -157,7 +169,9 @@ fn conditions(m: &Machine, phase: &str, main: &[Value], init: &[Value], now: Wal
     if !has_true(pod, "PodScheduled") {
         all.push(("PodScheduled", ("True", "", String::new())));
     }
-    all.into_iter().map(|(kind, (status, reason, message))| condition(pod, kind, status, reason, &message, now)).collect()
+    all.into_iter()
+        .map(|(kind, (status, reason, message))| condition(pod, kind, status, reason, &message, now))
+        .collect()
 }
 
 fn has_true(pod: &Pod, kind: &str) -> bool {
@@ -190,11 +204,16 @@ fn container(m: &Machine, kind: Kind, c: &Container, host: &Host) -> Value {
     let mut status = Map::new();
     status.insert("name".into(), json!(c.name));
     let running = newest.is_some_and(|i| i.state == Run::Running);
-    let restarting = newest.is_some_and(|i| i.state == Run::Exited && m.restarts(c, i.exit_code)) && m.life == Life::Syncing;
+    let restarting =
+        newest.is_some_and(|i| i.state == Run::Exited && m.restarts(c, i.exit_code)) && m.life == Life::Syncing;
     let waits = memory.and_then(|mem| mem.waiting.clone());
     let (state, last) = match newest {
-        Some(i) if i.state == Run::Running => (json!({"running": {"startedAt": time(i.started_at)}}), previous(m, c, 1, host)),
-        Some(i) if i.state == Run::Exited && restarting && waits.is_some() => (waiting(m, kind, waits), terminated(i, host)),
+        Some(i) if i.state == Run::Running => {
+            (json!({"running": {"startedAt": time(i.started_at)}}), previous(m, c, 1, host))
+        }
+        Some(i) if i.state == Run::Exited && restarting && waits.is_some() => {
+            (waiting(m, kind, waits), terminated(i, host))
+        }
         Some(i) if i.state == Run::Exited => (terminated(i, host), previous(m, c, 1, host)),
         // The runtime has forgotten it, the API has not.
         None if told.is_some_and(|t| t.state.get("terminated").is_some()) && m.life != Life::Syncing => {
@@ -214,7 +233,14 @@ fn container(m: &Machine, kind: Kind, c: &Container, host: &Host) -> Value {
     status.insert("ready".into(), ready.into());
     status.insert("started".into(), if kind == Kind::Init { running.into() } else { started.into() });
     status.insert("restartCount".into(), count.into());
-    status.insert("image".into(), json!(newest.map_or(c.image.as_str(), |i| if i.image.is_empty() { c.image.as_str() } else { i.image.as_str() })));
+    status.insert(
+        "image".into(),
+        json!(newest.map_or(c.image.as_str(), |i| if i.image.is_empty() {
+            c.image.as_str()
+        } else {
+            i.image.as_str()
+        })),
+    );
     status.insert("imageID".into(), json!(newest.map_or("", |i| i.image_id.as_str())));
     if let Some(i) = newest {
         status.insert("containerID".into(), json!(format!("{}://{}", host.runtime, i.id)));
@@ -243,7 +269,11 @@ fn volume_mount(v: &super::pod::VolumeMount) -> Value {
     let mut out = json!({"name": v.name, "mountPath": v.mount_path});
     if v.read_only {
         out["readOnly"] = true.into();
-        out["recursiveReadOnly"] = json!(v.recursive_read_only.as_deref().map_or("Disabled", |r| if r == "Disabled" { "Disabled" } else { "Enabled" }));
+        out["recursiveReadOnly"] = json!(v.recursive_read_only.as_deref().map_or("Disabled", |r| if r == "Disabled" {
+            "Disabled"
+        } else {
+            "Enabled"
+        }));
     }
     out
 }
@@ -253,7 +283,8 @@ fn waiting(m: &Machine, kind: Kind, why: Option<(String, String)>) -> Value {
         Some((reason, message)) if message.is_empty() => json!({"waiting": {"reason": reason}}),
         Some((reason, message)) => json!({"waiting": {"reason": reason, "message": message}}),
         None => {
-            let initializing = !m.pod.spec.init_containers.is_empty() && matches!(kind, Kind::Main | Kind::Init | Kind::Sidecar);
+            let initializing =
+                !m.pod.spec.init_containers.is_empty() && matches!(kind, Kind::Main | Kind::Init | Kind::Sidecar);
             json!({"waiting": {"reason": if initializing { "PodInitializing" } else { "ContainerCreating" }}})
         }
     }
@@ -262,10 +293,13 @@ fn waiting(m: &Machine, kind: Kind, why: Option<(String, String)>) -> Value {
 /// The state before the newest: the instance that many places back, or what the API remembers.
 fn previous(m: &Machine, c: &Container, back: usize, host: &Host) -> Value {
     let old = m.instances(&c.name).nth(back).filter(|i| i.state == Run::Exited);
-    let told = m.pod.status.container_statuses.iter().chain(&m.pod.status.init_container_statuses).find(|s| s.name == c.name);
+    let told =
+        m.pod.status.container_statuses.iter().chain(&m.pod.status.init_container_statuses).find(|s| s.name == c.name);
     match (old, told) {
         (Some(i), _) => terminated(i, host),
-        (None, Some(t)) if t.last_state.is_object() && m.instances(&c.name).next().is_none_or(|i| i.attempt > 0) => t.last_state.clone(),
+        (None, Some(t)) if t.last_state.is_object() && m.instances(&c.name).next().is_none_or(|i| i.attempt > 0) => {
+            t.last_state.clone()
+        }
         _ => json!({}),
     }
 }

@@ -32,7 +32,8 @@ pub fn identity(certificate: &CertificateDer<'_>) -> Option<User> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let subject = parsed.subject();
     let name = subject.iter_common_name().next()?.as_str().ok()?.to_string();
-    let mut groups: Vec<String> = subject.iter_organization().filter_map(|o| o.as_str().ok().map(String::from)).collect();
+    let mut groups: Vec<String> =
+        subject.iter_organization().filter_map(|o| o.as_str().ok().map(String::from)).collect();
     groups.push("system:authenticated".into());
     Some(User { name, uid: String::new(), groups })
 }
@@ -76,7 +77,11 @@ impl Gate {
 
     /// Lets a request pass, or says why not.
     pub async fn check(&self, certificate: Option<User>, request: &Request<Incoming>) -> Result<(), Response<Body>> {
-        let token = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+        let token = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.strip_prefix("Bearer "));
         let user = match (certificate, token) {
             (Some(user), _) => Some(user),
             (None, Some(token)) => self.review_token(token.trim()).await,
@@ -95,7 +100,11 @@ impl Gate {
                 return Ok(());
             }
         }
-        let message = format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{}])", user.name, wanted.join(" "));
+        let message = format!(
+            "Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{}])",
+            user.name,
+            wanted.join(" ")
+        );
         Err(text(StatusCode::FORBIDDEN, message))
     }
 
@@ -129,7 +138,8 @@ impl Gate {
         if let Some((allowed, _)) = lock(&self.allowed).get(&key).filter(|(_, until)| *until > now) {
             return *allowed;
         }
-        let resource = Resource::new("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", false);
+        let resource =
+            Resource::new("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", false);
         let review = json!({"spec": {
             "user": user.name, "uid": user.uid, "groups": user.groups,
             "resourceAttributes": {"verb": verb, "version": "v1", "resource": "nodes", "subresource": subresource, "name": self.shared.config.node_name},

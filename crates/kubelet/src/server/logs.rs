@@ -101,7 +101,9 @@ pub async fn serve(shared: Arc<Shared>, ns: &str, pod: &str, container: &str, qu
         Ok(options) => options,
         Err(e) => return text(StatusCode::BAD_REQUEST, e),
     };
-    let Some(found) = find(&shared, ns, pod) else { return text(StatusCode::NOT_FOUND, format!("pod {pod:?} does not exist")) };
+    let Some(found) = find(&shared, ns, pod) else {
+        return text(StatusCode::NOT_FOUND, format!("pod {pod:?} does not exist"));
+    };
     if found.pod.container(container).is_none() {
         return text(StatusCode::NOT_FOUND, format!("container {container:?} not found in pod {pod:?}"));
     }
@@ -111,16 +113,32 @@ pub async fn serve(shared: Arc<Shared>, ns: &str, pod: &str, container: &str, qu
     let chosen = match (previous, newest) {
         (false, Some(c)) => c,
         (false, None) => {
-            return text(StatusCode::BAD_REQUEST, format!("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating"));
+            return text(
+                StatusCode::BAD_REQUEST,
+                format!("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating"),
+            );
         }
         (true, _) => match instances.next() {
             Some(c) => c,
-            None => return text(StatusCode::BAD_REQUEST, format!("previous terminated container {container:?} in pod {pod:?} not found")),
+            None => {
+                return text(
+                    StatusCode::BAD_REQUEST,
+                    format!("previous terminated container {container:?} in pod {pod:?} not found"),
+                );
+            }
         },
     };
     let path = convert::log_dir(&shared.config, &found.pod).join(container).join(format!("{}.log", chosen.attempt));
     let (sender, receiver) = mpsc::channel::<Bytes>(16);
-    let reader = Reader { shared: shared.clone(), uid: found.pod.metadata.uid.clone(), id: chosen.id.clone(), path, options, sent: 0, sender };
+    let reader = Reader {
+        shared: shared.clone(),
+        uid: found.pod.metadata.uid.clone(),
+        id: chosen.id.clone(),
+        path,
+        options,
+        sent: 0,
+        sender,
+    };
     drop(shared.env.spawn("logs", async move {
         if let Err(e) = reader.run().await {
             tracing::debug!(error = %e, "a log ended early");
@@ -145,7 +163,8 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self) -> io::Result<()> {
-        let watch = if self.options.follow { Some(Watch::new(self.path.parent().unwrap_or(Path::new("/")))?) } else { None };
+        let watch =
+            if self.options.follow { Some(Watch::new(self.path.parent().unwrap_or(Path::new("/")))?) } else { None };
         let mut file = match File::open(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()), // it wrote nothing
             other => other?,
@@ -247,7 +266,8 @@ struct Watch(AsyncFd<OwnedFd>);
 
 impl Watch {
     fn new(dir: &Path) -> io::Result<Watch> {
-        let name = std::ffi::CString::new(dir.as_os_str().as_encoded_bytes()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let name = std::ffi::CString::new(dir.as_os_str().as_encoded_bytes())
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         // SAFETY: plain call.
         let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) };
         if fd < 0 {
@@ -256,7 +276,13 @@ impl Watch {
         // SAFETY: the kernel has just made it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: the name ends with NUL.
-        let added = unsafe { libc::inotify_add_watch(fd.as_raw_fd(), name.as_ptr(), libc::IN_MODIFY | libc::IN_CREATE | libc::IN_MOVED_TO) };
+        let added = unsafe {
+            libc::inotify_add_watch(
+                fd.as_raw_fd(),
+                name.as_ptr(),
+                libc::IN_MODIFY | libc::IN_CREATE | libc::IN_MOVED_TO,
+            )
+        };
         if added < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -289,7 +315,10 @@ mod tests {
         let line = b"2026-01-02T03:04:05.000000001Z stderr F hello there";
         let shown = |o: Options| o.show(line).map(|b| String::from_utf8(b).expect("text"));
         assert_eq!(shown(Options::default()).as_deref(), Some("hello there\n"));
-        assert_eq!(shown(Options { timestamps: true, ..Options::default() }).as_deref(), Some("2026-01-02T03:04:05.000000001Z hello there\n"));
+        assert_eq!(
+            shown(Options { timestamps: true, ..Options::default() }).as_deref(),
+            Some("2026-01-02T03:04:05.000000001Z hello there\n")
+        );
         assert_eq!(shown(Options { stream: Some("stdout".into()), ..Options::default() }), None);
         assert_eq!(shown(Options { since: Some(i128::MAX), ..Options::default() }), None);
         assert_eq!(Options::default().show(b"2026-01-02T03:04:05Z stdout P part").as_deref(), Some(&b"part"[..]));

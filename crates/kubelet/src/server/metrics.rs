@@ -31,7 +31,10 @@ fn own(shared: &Shared) -> Response<Body> {
     }
     let mut out = String::new();
     let _ = writeln!(out, "# TYPE kubelet_running_pods gauge\nkubelet_running_pods {pods}");
-    let _ = writeln!(out, "# TYPE kubelet_running_containers gauge\nkubelet_running_containers{{container_state=\"running\"}} {running}");
+    let _ = writeln!(
+        out,
+        "# TYPE kubelet_running_containers gauge\nkubelet_running_containers{{container_state=\"running\"}} {running}"
+    );
     let _ = writeln!(out, "# TYPE kubelet_node_name gauge\nkubelet_node_name{{node={:?}}} 1", shared.config.node_name);
     text(StatusCode::OK, out)
 }
@@ -51,13 +54,24 @@ async fn resource(shared: &Shared) -> Response<Body> {
         for c in linux.containers {
             let labels = c.attributes.unwrap_or_default().labels;
             let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
-            let names = format!("container={:?},namespace={:?},pod={:?}", label(LABEL_CONTAINER), label(LABEL_NAMESPACE), label(LABEL_NAME));
+            let names = format!(
+                "container={:?},namespace={:?},pod={:?}",
+                label(LABEL_CONTAINER),
+                label(LABEL_NAMESPACE),
+                label(LABEL_NAME)
+            );
             let used = c.cpu.map_or(0, |u| number(&u.usage_core_nano_seconds));
             let _ = writeln!(cpu, "container_cpu_usage_seconds_total{{{names}}} {}", used as f64 / 1e9);
-            let _ = writeln!(memory, "container_memory_working_set_bytes{{{names}}} {}", c.memory.map_or(0, |m| number(&m.working_set_bytes)));
+            let _ = writeln!(
+                memory,
+                "container_memory_working_set_bytes{{{names}}} {}",
+                c.memory.map_or(0, |m| number(&m.working_set_bytes))
+            );
         }
     }
-    let out = format!("# TYPE container_cpu_usage_seconds_total counter\n{cpu}# TYPE container_memory_working_set_bytes gauge\n{memory}");
+    let out = format!(
+        "# TYPE container_cpu_usage_seconds_total counter\n{cpu}# TYPE container_memory_working_set_bytes gauge\n{memory}"
+    );
     text(StatusCode::OK, out)
 }
 
@@ -94,11 +108,13 @@ pub async fn summary(shared: &Shared) -> Response<Body> {
             })
             .collect();
         let mut out = cpu_and_memory(&now, &linux.cpu, &linux.memory);
-        out["podRef"] = value!({"name": label(LABEL_NAME), "namespace": label(LABEL_NAMESPACE), "uid": label(LABEL_UID)});
+        out["podRef"] =
+            value!({"name": label(LABEL_NAME), "namespace": label(LABEL_NAMESPACE), "uid": label(LABEL_UID)});
         out["startTime"] = now.clone();
         out["containers"] = containers.into();
         if let Some(i) = linux.network.and_then(|n| n.default_interface) {
-            out["network"] = value!({"time": now, "name": i.name, "rxBytes": number(&i.rx_bytes), "txBytes": number(&i.tx_bytes)});
+            out["network"] =
+                value!({"time": now, "name": i.name, "rxBytes": number(&i.rx_bytes), "txBytes": number(&i.tx_bytes)});
         }
         pods.push(out);
     }

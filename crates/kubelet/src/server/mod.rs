@@ -75,7 +75,9 @@ fn tls(config: &ServerConfig) -> Result<tokio_rustls::TlsAcceptor, String> {
 /// Binds and serves.
 pub async fn start(shared: &Arc<Shared>, config: &ServerConfig) -> Result<(), String> {
     let acceptor = tls(config)?;
-    let listener = TcpListener::bind(config.address).await.map_err(|e| format!("the kubelet's API cannot listen on {}: {e}", config.address))?;
+    let listener = TcpListener::bind(config.address)
+        .await
+        .map_err(|e| format!("the kubelet's API cannot listen on {}: {e}", config.address))?;
     drop(shared.env.spawn("kubelet-api", accept(shared.clone(), listener, acceptor)));
     Ok(())
 }
@@ -96,18 +98,26 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, acceptor: tokio_rust
         let (shared_again, gate, acceptor) = (shared.clone(), gate.clone(), acceptor.clone());
         drop(shared.env.spawn("kubelet-api-connection", async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            let identity = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| auth::identity(c));
+            let identity =
+                stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| auth::identity(c));
             let service = service_fn(move |request| {
                 let (shared, gate, identity) = (shared_again.clone(), gate.clone(), identity.clone());
                 async move { Ok::<_, Infallible>(handle(shared, gate, identity, request).await) }
             });
-            let connection = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service);
             let _ = connection.with_upgrades().await; // a client that breaks off is its own business
         }));
     }
 }
 
-async fn handle(shared: Arc<Shared>, gate: Arc<auth::Gate>, identity: Option<auth::User>, request: Request<Incoming>) -> Response<Body> {
+async fn handle(
+    shared: Arc<Shared>,
+    gate: Arc<auth::Gate>,
+    identity: Option<auth::User>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     if let Err(refused) = gate.check(identity, &request).await {
         return refused;
     }

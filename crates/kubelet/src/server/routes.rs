@@ -93,11 +93,15 @@ pub async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Response<
         (&Method::GET, "pods", None) => pods(&shared).await,
         (&Method::GET, "metrics", _) => metrics::metrics(&shared, parts.get(1).copied().unwrap_or("")).await,
         (&Method::GET, "stats", None) if parts.get(1) == Some(&"summary") => metrics::summary(&shared).await,
-        (&Method::GET, "containerLogs", Some((ns, pod, container))) => logs::serve(shared, &ns, &pod, &container, &query).await,
+        (&Method::GET, "containerLogs", Some((ns, pod, container))) => {
+            logs::serve(shared, &ns, &pod, &container, &query).await
+        }
         (_, "exec", Some((ns, pod, container))) => streams::exec(&shared, request, &ns, &pod, &container, &query),
         (_, "attach", Some((ns, pod, container))) => streams::attach(&shared, request, &ns, &pod, &container, &query),
         (&Method::POST, "run", Some((ns, pod, container))) => run(&shared, &ns, &pod, &container, &query).await,
-        (_, "portForward", _) if matches!(parts.len(), 3 | 4) => streams::port_forward(&shared, request, parts[1], parts[2]),
+        (_, "portForward", _) if matches!(parts.len(), 3 | 4) => {
+            streams::port_forward(&shared, request, parts[1], parts[2])
+        }
         _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
     }
 }
@@ -129,7 +133,14 @@ async fn run(shared: &Shared, ns: &str, pod: &str, container: &str, query: &Quer
     let request = wire::cri::ExecSyncRequest { container_id: id, cmd, timeout: 0 };
     match shared.cri.exec_sync(request).await {
         Ok(answer) if answer.exit_code == 0 => text(StatusCode::OK, [answer.stdout, answer.stderr].concat()),
-        Ok(answer) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("command exited with {}: {}", answer.exit_code, String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat()))),
+        Ok(answer) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!(
+                "command exited with {}: {}",
+                answer.exit_code,
+                String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat())
+            ),
+        ),
         Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, e.message().to_string()),
     }
 }

@@ -26,7 +26,14 @@ fn wanted(query: &Query) -> Wanted {
 }
 
 /// Runs a command in a container.
-pub fn exec(shared: &Arc<Shared>, request: Request<Incoming>, ns: &str, pod: &str, container: &str, query: &Query) -> Response<Body> {
+pub fn exec(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    ns: &str,
+    pod: &str,
+    container: &str,
+    query: &Query,
+) -> Response<Body> {
     let (wanted, cmd) = (wanted(query), query.all("command"));
     if !(wanted.stdin || wanted.stdout || wanted.stderr) {
         return text(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr");
@@ -35,13 +42,27 @@ pub fn exec(shared: &Arc<Shared>, request: Request<Incoming>, ns: &str, pod: &st
         Ok(id) => id,
         Err(answer) => return answer,
     };
-    let request_to = ExecRequest { container_id, cmd, tty: wanted.tty, stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr };
+    let request_to = ExecRequest {
+        container_id,
+        cmd,
+        tty: wanted.tty,
+        stdin: wanted.stdin,
+        stdout: wanted.stdout,
+        stderr: wanted.stderr,
+    };
     let cri = shared.cri.clone();
     command(shared, request, wanted, async move { cri.exec_stream(request_to).await })
 }
 
 /// Joins the streams of a container.
-pub fn attach(shared: &Arc<Shared>, request: Request<Incoming>, ns: &str, pod: &str, container: &str, query: &Query) -> Response<Body> {
+pub fn attach(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    ns: &str,
+    pod: &str,
+    container: &str,
+    query: &Query,
+) -> Response<Body> {
     let mut wanted = wanted(query);
     let container_id = match running(shared, ns, pod, container) {
         Ok(id) => id,
@@ -50,7 +71,13 @@ pub fn attach(shared: &Arc<Shared>, request: Request<Incoming>, ns: &str, pod: &
     let spec = find(shared, ns, pod).and_then(|f| f.pod.container(container).cloned()).unwrap_or_default();
     wanted.tty = spec.tty;
     wanted.stderr &= !spec.tty;
-    let request_to = AttachRequest { container_id, stdin: wanted.stdin, tty: wanted.tty, stdout: wanted.stdout, stderr: wanted.stderr };
+    let request_to = AttachRequest {
+        container_id,
+        stdin: wanted.stdin,
+        tty: wanted.tty,
+        stdout: wanted.stdout,
+        stderr: wanted.stderr,
+    };
     let cri = shared.cri.clone();
     command(shared, request, wanted, async move { cri.attach_stream(request_to).await })
 }
@@ -90,7 +117,13 @@ fn streams(process: Process) -> relay::Streams {
     let resize = Box::new(move |width, height| {
         let _ = resize.try_send(TerminalSize { width, height });
     });
-    relay::Streams { stdin, stdout, stderr, resize, exit: Box::pin(async move { exit.await.map_err(|e| e.message().to_string()) }) }
+    relay::Streams {
+        stdin,
+        stdout,
+        stderr,
+        resize,
+        exit: Box::pin(async move { exit.await.map_err(|e| e.message().to_string()) }),
+    }
 }
 
 /// Forwards connections to ports of a pod.
@@ -114,7 +147,11 @@ pub fn port_forward(shared: &Arc<Shared>, request: Request<Incoming>, ns: &str, 
                     Ok(mut io) => drop(tokio::io::copy_bidirectional(&mut connection.io, &mut io).await),
                     Err(e) => {
                         if let Some(fail) = connection.fail.take() {
-                            let _ = fail.send(format!("error forwarding port {} to pod {sandbox}: {}", connection.port, e.message()));
+                            let _ = fail.send(format!(
+                                "error forwarding port {} to pod {sandbox}: {}",
+                                connection.port,
+                                e.message()
+                            ));
                         }
                     }
                 }

@@ -52,7 +52,9 @@ fn volume_dir(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
 pub async fn set_up(shared: &Shared, pod: &Pod) -> Result<Prepared, String> {
     let mut out = Prepared::default();
     for volume in &pod.spec.volumes {
-        let path = one(shared, pod, volume, &mut out).await.map_err(|e| format!("MountVolume.SetUp failed for volume {:?} : {e}", volume.name))?;
+        let path = one(shared, pod, volume, &mut out)
+            .await
+            .map_err(|e| format!("MountVolume.SetUp failed for volume {:?} : {e}", volume.name))?;
         if let Some(path) = path {
             out.paths.insert(volume.name.clone(), path);
         }
@@ -110,7 +112,9 @@ async fn claimed(shared: &Shared, pod: &Pod, claim: &str) -> Result<PathBuf, Str
     match spec["local"]["path"].as_str() {
         Some(path) if Path::new(path).exists() => Ok(path.into()),
         Some(path) => Err(format!("path {path:?} does not exist")),
-        None => Err(format!("PersistentVolume {name:?}: only hostPath and local volumes are supported by this kubelet")),
+        None => {
+            Err(format!("PersistentVolume {name:?}: only hostPath and local volumes are supported by this kubelet"))
+        }
     }
 }
 
@@ -136,7 +140,8 @@ fn tmpfs(dir: &Path, size: Option<i64>) -> io::Result<()> {
 }
 
 fn unmount(dir: &Path) -> io::Result<()> {
-    let target = std::ffi::CString::new(dir.as_os_str().as_encoded_bytes()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+    let target = std::ffi::CString::new(dir.as_os_str().as_encoded_bytes())
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
     // SAFETY: the string outlives the call.
     match unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } {
         0 => Ok(()),
@@ -148,7 +153,12 @@ fn empty_dir(dir: &Path, medium: &str, limit: Option<&Value>, gid: Option<u32>) 
     match medium {
         "" => fs::create_dir_all(dir)?,
         "Memory" => tmpfs(dir, limit.map(quantity_value).filter(|s| *s > 0))?,
-        other => return Err(io::Error::new(io::ErrorKind::Unsupported, format!("emptyDir medium {other:?} is not supported"))),
+        other => {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("emptyDir medium {other:?} is not supported"),
+            ));
+        }
     }
     let mode = if gid.is_some() { 0o2777 } else { 0o777 };
     if gid.is_some() {

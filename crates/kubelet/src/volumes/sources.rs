@@ -18,15 +18,22 @@ const MODE: u32 = 0o644;
 const TOKEN_SECONDS: i64 = 3600;
 
 /// The files of a volume, if it is of one of these kinds.
-pub async fn content(shared: &Shared, pod: &Pod, volume: &Volume, out: &mut Prepared) -> Result<Option<Content>, String> {
+pub async fn content(
+    shared: &Shared,
+    pod: &Pod,
+    volume: &Volume,
+    out: &mut Prepared,
+) -> Result<Option<Content>, String> {
     let ns = &pod.metadata.namespace;
     if let Some(v) = &volume.config_map {
-        let wanted = Wanted { items: &v.items, mode: v.default_mode.unwrap_or(MODE), optional: v.optional.unwrap_or(false) };
+        let wanted =
+            Wanted { items: &v.items, mode: v.default_mode.unwrap_or(MODE), optional: v.optional.unwrap_or(false) };
         let files = object(shared, Ref::config_map(ns, &v.name), wanted, out).await?;
         return Ok(Some(Content { files, memory: false, plugin: "configmap" }));
     }
     if let Some(v) = &volume.secret {
-        let wanted = Wanted { items: &v.items, mode: v.default_mode.unwrap_or(MODE), optional: v.optional.unwrap_or(false) };
+        let wanted =
+            Wanted { items: &v.items, mode: v.default_mode.unwrap_or(MODE), optional: v.optional.unwrap_or(false) };
         let files = object(shared, Ref::secret(ns, &v.secret_name), wanted, out).await?;
         return Ok(Some(Content { files, memory: true, plugin: "secret" }));
     }
@@ -134,7 +141,8 @@ impl Tokens {
         });
         let account = if pod.spec.service_account_name.is_empty() { "default" } else { &pod.spec.service_account_name };
         let at = At { resource: &resources::SERVICEACCOUNTS, namespace: &meta.namespace, name: account };
-        let answer = shared.client.post(at, "token", &request).await.map_err(|e| format!("failed to fetch token: {e}"))?;
+        let answer =
+            shared.client.post(at, "token", &request).await.map_err(|e| format!("failed to fetch token: {e}"))?;
         let answer: Value = serde_json::from_slice(&answer).map_err(|e| format!("failed to fetch token: {e}"))?;
         let token = answer["status"]["token"].as_str().ok_or("failed to fetch token: the answer has none")?.to_string();
         let expires = answer["status"]["expirationTimestamp"].as_str().and_then(api::time::parse_seconds);

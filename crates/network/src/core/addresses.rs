@@ -18,7 +18,8 @@ pub fn next_free(block: &Cidr, taken: &BTreeSet<Ipv4Addr>, last: Option<Ipv4Addr
     let first = 2;
     let count = size.checked_sub(3)?; // without base, gateway, and last
     let base = u32::from(block.nth(0)?);
-    let start = last.filter(|l| block.contains((*l).into())).map_or(0, |l| (u32::from(l) - base).saturating_sub(first) + 1);
+    let start =
+        last.filter(|l| block.contains((*l).into())).map_or(0, |l| (u32::from(l) - base).saturating_sub(first) + 1);
     (0..count).map(|i| first + (start + i) % count).filter_map(|n| block.nth(n)).find(|a| !taken.contains(a))
 }
 

@@ -342,7 +342,13 @@ impl Transaction {
         self.elements(DELSETELEM, 0, set, keys.into_iter().map(|key| (key, None)));
     }
 
-    fn elements<'a>(&mut self, kind: u16, flags: u16, set: &str, elements: impl Iterator<Item = (&'a [u8], Option<&'a Value>)>) {
+    fn elements<'a>(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        set: &str,
+        elements: impl Iterator<Item = (&'a [u8], Option<&'a Value>)>,
+    ) {
         let mut elements = elements.peekable();
         while elements.peek().is_some() {
             self.put(kind, flags, |m, table| {

@@ -107,10 +107,9 @@ pub fn plan(peers: &BTreeMap<Cidr, Peer>, present: &Present, link: u32, me: Ipv4
     }
     for peer in peers.values() {
         let routed = present.routes.contains(&route_to(peer, link, me));
-        let known = present
-            .neighbours
-            .iter()
-            .any(|n| n.link == link && n.address == Some(peer.gateway.into()) && n.mac == Some(peer.mac) && n.permanent);
+        let known = present.neighbours.iter().any(|n| {
+            n.link == link && n.address == Some(peer.gateway.into()) && n.mac == Some(peer.mac) && n.permanent
+        });
         let forwarded = forwarding().any(|(mac, address)| mac == peer.mac && address == IpAddr::from(peer.address));
         if !(routed && known && forwarded) {
             plan.set.push(peer.clone());

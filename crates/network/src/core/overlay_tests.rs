@@ -30,7 +30,8 @@ fn a_plan_applied_leaves_nothing_to_do() {
     let me: Ipv4Addr = "10.244.0.1".parse().unwrap();
     let first = plan(&peers, &Present::default(), 5, me, &[]);
     assert_eq!(first.set.len(), 2);
-    let entry = |mac, address: Ipv4Addr| Neighbour { link: 5, address: Some(address.into()), mac: Some(mac), permanent: true };
+    let entry =
+        |mac, address: Ipv4Addr| Neighbour { link: 5, address: Some(address.into()), mac: Some(mac), permanent: true };
     let mut present = Present {
         routes: peers.values().map(|p| route_to(p, 5, me)).collect(),
         neighbours: peers.values().map(|p| entry(p.mac, p.gateway)).collect(),
@@ -38,7 +39,13 @@ fn a_plan_applied_leaves_nothing_to_do() {
     };
     assert!(plan(&peers, &present, 5, me, &[]).is_empty());
     // A node that moved, one that left, a route that is not ours to judge.
-    present.routes.push(Route { to: Cidr::parse("10.96.0.0/16").unwrap(), link: 5, via: None, source: None, mtu: None });
+    present.routes.push(Route {
+        to: Cidr::parse("10.96.0.0/16").unwrap(),
+        link: 5,
+        via: None,
+        source: None,
+        mtu: None,
+    });
     let nodes = [node("a", "10.244.1.0/24", "192.168.0.9")];
     let peers = super::peers("me", nodes.iter());
     let second = plan(&peers, &present, 5, me, &[Cidr::parse("10.96.0.0/16").unwrap()]);

@@ -75,7 +75,9 @@ impl Cidr {
         let (base, prefix) = text.split_once('/')?;
         let (base, prefix): (IpAddr, u8) = (base.parse().ok()?, prefix.parse().ok()?);
         match base {
-            IpAddr::V4(v4) if prefix <= 32 => Some(Cidr { base: Ipv4Addr::from(u32::from(v4) & mask4(prefix)).into(), prefix }),
+            IpAddr::V4(v4) if prefix <= 32 => {
+                Some(Cidr { base: Ipv4Addr::from(u32::from(v4) & mask4(prefix)).into(), prefix })
+            }
             IpAddr::V6(v6) if prefix <= 128 => {
                 let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
                 Some(Cidr { base: std::net::Ipv6Addr::from(u128::from(v6) & mask).into(), prefix })
@@ -88,7 +90,9 @@ impl Cidr {
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.base, address) {
             (IpAddr::V4(base), IpAddr::V4(a)) => u32::from(a) & mask4(self.prefix) == u32::from(base),
-            (IpAddr::V6(_), IpAddr::V6(_)) => Cidr::parse(&format!("{address}/{}", self.prefix)).is_some_and(|c| c.base == self.base),
+            (IpAddr::V6(_), IpAddr::V6(_)) => {
+                Cidr::parse(&format!("{address}/{}", self.prefix)).is_some_and(|c| c.base == self.base)
+            }
             _ => false,
         }
     }

@@ -136,7 +136,8 @@ pub fn ip(text: &str) -> IpAddr {
 
 /// A directory of its own under /work/tmp/edge or the system's.
 pub fn dir(name: &str) -> PathBuf {
-    let base = if std::path::Path::new("/work/tmp").is_dir() { PathBuf::from("/work/tmp/edge") } else { std::env::temp_dir() };
+    let base =
+        if std::path::Path::new("/work/tmp").is_dir() { PathBuf::from("/work/tmp/edge") } else { std::env::temp_dir() };
     let dir = base.join(format!("{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("test directory");

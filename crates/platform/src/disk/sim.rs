@@ -290,7 +290,12 @@ impl Disk for SimDisk {
             self.wait().await;
             let mut inner = self.inner();
             if inner.locked.is_some() {
-                return Err(self.error("lock", "LOCK", DiskErrorKind::Locked, "another process uses this data directory"));
+                return Err(self.error(
+                    "lock",
+                    "LOCK",
+                    DiskErrorKind::Locked,
+                    "another process uses this data directory",
+                ));
             }
             let id = inner.next;
             inner.next += 1;
@@ -328,7 +333,9 @@ impl SimFile {
         let mut inner = self.disk.inner();
         match inner.files.get_mut(&self.id) {
             Some(content) => Ok(work(content)),
-            None => Err(self.disk.error(operation, &self.name, DiskErrorKind::Other, "the file was lost in a power cut")),
+            None => {
+                Err(self.disk.error(operation, &self.name, DiskErrorKind::Other, "the file was lost in a power cut"))
+            }
         }
     }
 
@@ -349,7 +356,11 @@ impl SimFile {
             true
         })
         .and_then(|ok| {
-            if ok { Ok(()) } else { Err(self.disk.error("sync", &self.name, DiskErrorKind::Other, "input/output error")) }
+            if ok {
+                Ok(())
+            } else {
+                Err(self.disk.error("sync", &self.name, DiskErrorKind::Other, "input/output error"))
+            }
         })
     }
 }

@@ -44,7 +44,12 @@ fn blocking<T: Send + 'static>(
     Box::pin(async move {
         let task = tokio::task::spawn_blocking(move || work(&path).map_err(|e| error(operation, &path, &e)));
         task.await.unwrap_or_else(|e| {
-            Err(DiskError { operation, path: String::new(), kind: DiskErrorKind::Other, detail: format!("the disk task ended: {e}") })
+            Err(DiskError {
+                operation,
+                path: String::new(),
+                kind: DiskErrorKind::Other,
+                detail: format!("the disk task ended: {e}"),
+            })
         })
     })
 }
@@ -71,7 +76,8 @@ impl Disk for SystemDisk {
         let path = self.root.join(name);
         blocking("open", path.clone(), move |p| {
             use std::os::unix::fs::OpenOptionsExt;
-            let file = fs::OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(0o600).open(p)?;
+            let file =
+                fs::OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(0o600).open(p)?;
             let file: Arc<dyn File> = Arc::new(SystemFile { file: Arc::new(file), path });
             Ok(file)
         })
@@ -101,9 +107,10 @@ impl Disk for SystemDisk {
                     let guard: Box<dyn Send + Sync> = Box::new(file);
                     Ok(guard)
                 }
-                Err(fs::TryLockError::WouldBlock) => {
-                    Err(io::Error::new(io::ErrorKind::WouldBlock, "another process uses this data directory; stop it first"))
-                }
+                Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(
+                    io::ErrorKind::WouldBlock,
+                    "another process uses this data directory; stop it first",
+                )),
                 Err(fs::TryLockError::Error(e)) => Err(e),
             }
         })

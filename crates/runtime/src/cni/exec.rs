@@ -43,7 +43,9 @@ impl ExecCni {
             .filter(|p| p.extension().is_some_and(|x| x == "conflist" || x == "conf" || x == "json"))
             .collect();
         files.sort();
-        let file = files.first().ok_or_else(|| format!("no network config found in {}: cni plugin not initialized", self.conf_dir.display()))?;
+        let file = files.first().ok_or_else(|| {
+            format!("no network config found in {}: cni plugin not initialized", self.conf_dir.display())
+        })?;
         let text = fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
         let value: Value = serde_json::from_slice(&text).map_err(|e| format!("{}: {e}", file.display()))?;
         let text = |key: &str, default: &str| value.get(key).and_then(Value::as_str).unwrap_or(default).to_string();
@@ -62,7 +64,14 @@ impl ExecCni {
         self.cache_dir.join(format!("{}-{}.json", request.container_id, request.interface))
     }
 
-    async fn run(&self, command: &str, network: &Network, plugin: &Value, previous: Option<&Value>, r: &CniRequest) -> Result<Value, String> {
+    async fn run(
+        &self,
+        command: &str,
+        network: &Network,
+        plugin: &Value,
+        previous: Option<&Value>,
+        r: &CniRequest,
+    ) -> Result<Value, String> {
         let kind = plugin.get("type").and_then(Value::as_str).unwrap_or_default();
         if kind.is_empty() || kind.contains('/') {
             return Err(format!("cni plugin type {kind:?} is not a plain name"));
@@ -87,7 +96,11 @@ impl ExecCni {
             map.remove("capabilities");
         }
         let output = self.execute(command, &program, &config, r).await?;
-        if output.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&output).map_err(|e| format!("plugin {kind}: {e}")) }
+        if output.is_empty() {
+            Ok(Value::Null)
+        } else {
+            serde_json::from_slice(&output).map_err(|e| format!("plugin {kind}: {e}"))
+        }
     }
 
     async fn execute(&self, command: &str, program: &Path, config: &Value, r: &CniRequest) -> Result<Vec<u8>, String> {
@@ -102,7 +115,8 @@ impl ExecCni {
         environment.insert("CNI_NETNS", r.netns.as_ref().map(|n| n.display().to_string()).unwrap_or_default());
         environment.insert("CNI_IFNAME", r.interface.clone());
         environment.insert("CNI_ARGS", arguments);
-        environment.insert("CNI_PATH", self.bin_dirs.iter().map(|d| d.display().to_string()).collect::<Vec<_>>().join(":"));
+        environment
+            .insert("CNI_PATH", self.bin_dirs.iter().map(|d| d.display().to_string()).collect::<Vec<_>>().join(":"));
         environment.insert("PATH", std::env::var("PATH").unwrap_or_default());
         let mut child = std::process::Command::new(program)
             .env_clear()
@@ -169,9 +183,8 @@ impl Cni for ExecCni {
             }
         }
         let result = result.unwrap_or_default();
-        let save = fs::create_dir_all(&self.cache_dir).and_then(|()| {
-            crate::shim::write_atomic(&self.cache(request), result.to_string().as_bytes())
-        });
+        let save = fs::create_dir_all(&self.cache_dir)
+            .and_then(|()| crate::shim::write_atomic(&self.cache(request), result.to_string().as_bytes()));
         save.map_err(|e| format!("keep the CNI result in {}: {e}", self.cache_dir.display()))?;
         Ok(CniResult { ips: addresses(&result) })
     }

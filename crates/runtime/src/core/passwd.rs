@@ -73,9 +73,9 @@ pub fn resolve(spec: &UserSpec, passwd: &str, group: &str) -> Result<User, Strin
         (Some(gid), _) => gid,
         (None, Some(name)) => match groups(group).find(|g| g.0 == name) {
             Some((_, gid, _)) => gid,
-            None => name
-                .parse()
-                .map_err(|_| format!("unable to find group {name}: no matching entries in group file"))?,
+            None => {
+                name.parse().map_err(|_| format!("unable to find group {name}: no matching entries in group file"))?
+            }
         },
         (None, None) => entry.as_ref().map_or(0, |e| e.gid),
     };

@@ -104,7 +104,9 @@ async fn accept(streaming: Arc<Streaming>, listener: TcpListener) {
             let streaming = streaming.clone();
             async move { Ok::<_, Infallible>(streaming.handle(request)) }
         });
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades());
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades(),
+        );
     }
 }
 
@@ -121,7 +123,11 @@ async fn join(session: stream::Session, process: Result<Process, wire::Status>) 
     relay::run(session, relay::Streams { stdin, stdout, stderr, resize, exit }).await;
 }
 
-async fn forward_ports(mut connections: tokio::sync::mpsc::Receiver<forward::Connection>, runtime: Runtime, sandbox: String) {
+async fn forward_ports(
+    mut connections: tokio::sync::mpsc::Receiver<forward::Connection>,
+    runtime: Runtime,
+    sandbox: String,
+) {
     while let Some(mut connection) = connections.recv().await {
         let (runtime, sandbox) = (runtime.clone(), sandbox.clone());
         tokio::spawn(async move {

@@ -161,14 +161,16 @@ pub fn architecture() -> &'static str {
 
 /// The manifest of a list that this machine can run.
 pub fn choose(manifests: &[Descriptor]) -> Option<&Descriptor> {
-    let fits = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture());
+    let fits =
+        |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture());
     manifests.iter().find(fits).or_else(|| manifests.iter().find(|d| d.platform.is_none()))
 }
 
 /// Loads every image of an archive. `name` overrides the name of a single image.
 pub fn load(store: &ImageStore, path: &Path, name: Option<&str>) -> Result<Vec<Image>> {
     let (source, temporary) = Source::open(path, store)?;
-    let result = if source.has("manifest.json") { load_docker(store, &source, name) } else { load_oci(store, &source, name) };
+    let result =
+        if source.has("manifest.json") { load_docker(store, &source, name) } else { load_oci(store, &source, name) };
     if let Some(temporary) = temporary {
         let _ = fs::remove_file(temporary);
     }
@@ -206,8 +208,14 @@ fn name_image(store: &ImageStore, config: &[u8], tags: &[String], digest: Option
     }
 }
 
-fn add_layers(store: &ImageStore, config: &[u8], count: usize, open: impl Fn(usize) -> Result<Box<dyn Read>>) -> Result<()> {
-    let parsed: ImageConfig = serde_json::from_slice(config).map_err(|e| Error::invalid(format!("image configuration: {e}")))?;
+fn add_layers(
+    store: &ImageStore,
+    config: &[u8],
+    count: usize,
+    open: impl Fn(usize) -> Result<Box<dyn Read>>,
+) -> Result<()> {
+    let parsed: ImageConfig =
+        serde_json::from_slice(config).map_err(|e| Error::invalid(format!("image configuration: {e}")))?;
     let diff_ids = &parsed.rootfs.diff_ids;
     if diff_ids.len() != count {
         return Err(Error::invalid(format!("image has {count} layers, its configuration names {}", diff_ids.len())));

@@ -91,7 +91,12 @@ impl Puller {
     }
 
     /// Pulls an image into the store.
-    pub async fn pull(&self, store: &Arc<ImageStore>, reference: &Reference, auth: Option<AuthConfig>) -> Result<Image> {
+    pub async fn pull(
+        &self,
+        store: &Arc<ImageStore>,
+        reference: &Reference,
+        auth: Option<AuthConfig>,
+    ) -> Result<Image> {
         let host = if reference.registry == "docker.io" { "registry-1.docker.io" } else { &reference.registry };
         let scheme = if self.is_plain(&reference.registry) { "http" } else { "https" };
         let session = Session {
@@ -169,20 +174,28 @@ impl Session<'_> {
         };
         let config = manifest.config.as_ref().ok_or_else(|| Error::invalid("the manifest names no configuration"))?;
         let config = self.small_blob(config).await?;
-        let parsed: ImageConfig = serde_json::from_slice(&config).map_err(|e| Error::invalid(format!("image configuration: {e}")))?;
+        let parsed: ImageConfig =
+            serde_json::from_slice(&config).map_err(|e| Error::invalid(format!("image configuration: {e}")))?;
         let diff_ids = parsed.rootfs.diff_ids;
         if diff_ids.len() != manifest.layers.len() {
             return Err(Error::invalid("manifest and configuration disagree about the number of layers"));
         }
         let names = chain_names(&diff_ids);
-        let work: Vec<_> = manifest.layers.iter().zip(names).zip(diff_ids).map(|((d, n), i)| self.layer(store, d, n, i)).collect();
+        let work: Vec<_> =
+            manifest.layers.iter().zip(names).zip(diff_ids).map(|((d, n), i)| self.layer(store, d, n, i)).collect();
         use futures_util::{StreamExt, TryStreamExt};
         futures_util::stream::iter(work).buffer_unordered(2).try_collect::<Vec<()>>().await?;
         let (store, reference) = (store.clone(), self.reference.clone());
         blocking(move || store.add_image(&config, Some(&reference), Some(&top_digest))).await
     }
 
-    async fn layer(&self, store: &Arc<ImageStore>, descriptor: &Descriptor, name: String, diff_id: String) -> Result<()> {
+    async fn layer(
+        &self,
+        store: &Arc<ImageStore>,
+        descriptor: &Descriptor,
+        name: String,
+        diff_id: String,
+    ) -> Result<()> {
         if store.has_layer(&name) {
             return Ok(());
         }
@@ -209,7 +222,10 @@ impl Session<'_> {
         let mut file = std::fs::File::create(path).map_err(|e| Error::file("create", path, e))?;
         let mut context = Context::new(&SHA256);
         let mut size = 0u64;
-        while let Some(frame) = tokio::time::timeout(TIMEOUT, body.frame()).await.map_err(|_| Error::internal("the registry stopped sending"))? {
+        while let Some(frame) = tokio::time::timeout(TIMEOUT, body.frame())
+            .await
+            .map_err(|_| Error::internal("the registry stopped sending"))?
+        {
             let frame = frame.map_err(|e| Error::internal(format!("read blob {}: {e}", descriptor.digest)))?;
             let Ok(data) = frame.into_data() else { continue };
             size += data.len() as u64;
@@ -296,7 +312,9 @@ impl Session<'_> {
             return Ok(());
         }
         let parameter = |name: &str| {
-            parameters.split(',').find_map(|p| p.trim().strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"').map(String::from))
+            parameters
+                .split(',')
+                .find_map(|p| p.trim().strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"').map(String::from))
         };
         let realm = parameter("realm").ok_or_else(|| Error::internal("the registry's challenge names no realm"))?;
         let mut url = format!("{realm}?scope=repository:{}:pull", self.reference.repository);
@@ -314,7 +332,8 @@ impl Session<'_> {
         if response.status() != StatusCode::OK {
             return Err(refused(&realm, response.status()));
         }
-        let answer: serde_json::Value = serde_json::from_slice(&whole(response).await?).map_err(|e| Error::internal(format!("{realm}: {e}")))?;
+        let answer: serde_json::Value =
+            serde_json::from_slice(&whole(response).await?).map_err(|e| Error::internal(format!("{realm}: {e}")))?;
         let token = answer.get("token").or_else(|| answer.get("access_token")).and_then(|t| t.as_str());
         let token = token.ok_or_else(|| Error::internal(format!("{realm}: the answer has no token")))?;
         *self.authorization.lock().await = Some(format!("Bearer {token}"));
@@ -341,7 +360,9 @@ fn refused(url: &str, status: StatusCode) -> Error {
     let text = match status {
         StatusCode::NOT_FOUND => format!("{url}: not found"),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            format!("{url}: pull access denied, repository does not exist or may require authorization: authorization failed")
+            format!(
+                "{url}: pull access denied, repository does not exist or may require authorization: authorization failed"
+            )
         }
         _ => format!("unexpected status from GET request to {url}: {status}"),
     };

@@ -19,13 +19,18 @@ pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
         return Ok(found);
     }
     let config = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("no name server in /etc/resolv.conf can resolve {host}"));
+    let mut last =
+        io::Error::new(io::ErrorKind::NotFound, format!("no name server in /etc/resolv.conf can resolve {host}"));
     for server in config.lines().filter_map(|l| l.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok()) {
         match tokio::time::timeout(Duration::from_secs(5), ask(server, host)).await {
             Ok(Ok(found)) if !found.is_empty() => return Ok(found),
-            Ok(Ok(_)) => last = io::Error::new(io::ErrorKind::NotFound, format!("lookup {host} on {server}:53: no such host")),
+            Ok(Ok(_)) => {
+                last = io::Error::new(io::ErrorKind::NotFound, format!("lookup {host} on {server}:53: no such host"))
+            }
             Ok(Err(e)) => last = e,
-            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("lookup {host} on {server}:53: i/o timeout")),
+            Err(_) => {
+                last = io::Error::new(io::ErrorKind::TimedOut, format!("lookup {host} on {server}:53: i/o timeout"))
+            }
         }
     }
     Err(last)

@@ -35,7 +35,9 @@ pub struct RunConfig {
 }
 
 /// Go writes null for empty lists.
-fn null_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> std::result::Result<T, D::Error> {
+fn null_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+    d: D,
+) -> std::result::Result<T, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
@@ -187,7 +189,8 @@ impl ImageStore {
         }
         let temporary = self.temporary();
         fs::create_dir(&temporary).map_err(|e| Error::file("make directory", &temporary, e))?;
-        let result = unpack::unpack(reader, &temporary).map_err(|e| Error::internal(format!("unpack layer {diff_id}: {e}")));
+        let result =
+            unpack::unpack(reader, &temporary).map_err(|e| Error::internal(format!("unpack layer {diff_id}: {e}")));
         let done = result.and_then(|unpacked| {
             if unpacked.diff_id != diff_id {
                 return Err(Error::internal(format!(
@@ -211,7 +214,8 @@ impl ImageStore {
 
     /// Records an image whose layers are all here. Tags move away from other images.
     pub fn add_image(&self, config: &[u8], reference: Option<&Reference>, digest: Option<&str>) -> Result<Image> {
-        let parsed: ImageConfig = serde_json::from_slice(config).map_err(|e| Error::invalid(format!("image configuration: {e}")))?;
+        let parsed: ImageConfig =
+            serde_json::from_slice(config).map_err(|e| Error::invalid(format!("image configuration: {e}")))?;
         let id = sha256(config);
         let layers = chain_names(&parsed.rootfs.diff_ids);
         if let Some(missing) = layers.iter().find(|l| !self.has_layer(l)) {
@@ -252,7 +256,8 @@ impl ImageStore {
         let mut index = self.lock();
         let wanted: BTreeSet<&String> = index.images.values().flat_map(|i| &i.layers).chain(used).collect();
         let mut gone = Vec::new();
-        for entry in fs::read_dir(self.layers_dir()).map_err(|e| Error::file("list", &self.layers_dir(), e))?.flatten() {
+        for entry in fs::read_dir(self.layers_dir()).map_err(|e| Error::file("list", &self.layers_dir(), e))?.flatten()
+        {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !wanted.contains(&name) {
                 gone.push(name);

@@ -109,7 +109,10 @@ fn clean(path: &Path) -> io::Result<PathBuf> {
             Component::Normal(p) => out.push(p),
             Component::RootDir | Component::CurDir => {}
             Component::ParentDir | Component::Prefix(_) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: leads out of the layer", path.display())));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{}: leads out of the layer", path.display()),
+                ));
             }
         }
     }

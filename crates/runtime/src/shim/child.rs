@@ -32,9 +32,9 @@ pub const TAG_USER: u8 = b'U';
 
 /// Runs a container's first process. Never returns.
 pub fn init(spec: &Spec, cgroups: &Cgroups, sync: &OwnedFd, stdio: Stdio) -> ! {
-    let result = wait_for_parent(sync).and_then(|()| prepare_init(spec, cgroups)).and_then(|()| {
-        run(&spec.process, spec.tty, sync, stdio)
-    });
+    let result = wait_for_parent(sync)
+        .and_then(|()| prepare_init(spec, cgroups))
+        .and_then(|()| run(&spec.process, spec.tty, sync, stdio));
     fail(sync, result)
 }
 
@@ -42,7 +42,11 @@ pub fn init(spec: &Spec, cgroups: &Cgroups, sync: &OwnedFd, stdio: Stdio) -> ! {
 pub fn exec(process: &ProcessSpec, tty: bool, pidfd: BorrowedFd<'_>, sync: &OwnedFd, stdio: Stdio) -> ! {
     let result = wait_for_parent(sync)
         .and_then(|()| {
-            let all = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+            let all = libc::CLONE_NEWNS
+                | libc::CLONE_NEWNET
+                | libc::CLONE_NEWIPC
+                | libc::CLONE_NEWUTS
+                | libc::CLONE_NEWCGROUP;
             told(sys::setns(pidfd, all), || "join the container".into())
         })
         .and_then(|()| run(process, tty, sync, stdio));
@@ -97,7 +101,11 @@ fn run(process: &ProcessSpec, tty: bool, sync: &OwnedFd, stdio: Stdio) -> Told<(
     }
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let user = passwd::resolve(&process.user, &text("/etc/passwd"), &text("/etc/group"))?;
-    if tty { open_terminal(sync, &user)? } else { set_stdio(stdio, &user)? }
+    if tty {
+        open_terminal(sync, &user)?
+    } else {
+        set_stdio(stdio, &user)?
+    }
     let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
     if !Path::new(cwd).exists() {
         told(fs::create_dir_all(cwd), || format!("make the working directory {cwd}"))?;
@@ -230,7 +238,9 @@ fn find_program(process: &ProcessSpec, env: &[String], cwd: &str) -> Told<PathBu
         return match fs::metadata(&path) {
             Ok(m) if m.is_dir() => Err(format!("exec: {name:?}: is a directory")),
             Ok(_) => Ok(path),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(format!("exec: {name:?}: stat {name}: no such file or directory")),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(format!("exec: {name:?}: stat {name}: no such file or directory"))
+            }
             Err(e) => Err(format!("exec: {name:?}: {e}")),
         };
     }

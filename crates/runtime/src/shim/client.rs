@@ -20,9 +20,14 @@ use crate::sys;
 /// What a shim reports on its own.
 #[derive(Debug)]
 pub enum Event {
-    Exited { container: String, exit: Exit },
+    Exited {
+        container: String,
+        exit: Exit,
+    },
     /// The connection is gone: the shim has ended, or its end has begun.
-    Gone { sandbox: String },
+    Gone {
+        sandbox: String,
+    },
 }
 
 type Reply = oneshot::Sender<std::result::Result<(Answer, Option<OwnedFd>), String>>;
@@ -47,7 +52,8 @@ pub fn spawn(command: &[String], dir: &Path, config: &ShimConfig) -> Result<Chil
     let text = serde_json::to_vec(config).map_err(|e| Error::internal(e.to_string()))?;
     write_atomic(&dir.join(CONFIG), &text).map_err(|e| Error::file("write", &dir.join(CONFIG), e))?;
     let (program, arguments) = command.split_first().ok_or_else(|| Error::internal("no shim command is configured"))?;
-    let log = std::fs::File::create(dir.join("shim.log")).map_err(|e| Error::file("create", &dir.join("shim.log"), e))?;
+    let log =
+        std::fs::File::create(dir.join("shim.log")).map_err(|e| Error::file("create", &dir.join("shim.log"), e))?;
     let mut child = Command::new(program)
         .args(arguments)
         .arg("--dir")
@@ -86,7 +92,8 @@ impl ShimClient {
             waiting: Arc::default(),
             closed: Arc::default(),
         };
-        let listen = listen(client.socket.clone(), client.waiting.clone(), client.closed.clone(), sandbox.to_string(), events);
+        let listen =
+            listen(client.socket.clone(), client.waiting.clone(), client.closed.clone(), sandbox.to_string(), events);
         tokio::spawn(listen);
         Ok(client)
     }
@@ -112,7 +119,10 @@ impl ShimClient {
     pub async fn call(&self, call: Call, fds: &[&OwnedFd]) -> Result<(Answer, Option<OwnedFd>)> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        let gone = || Error { code: tonic::Code::Unavailable, message: format!("the shim of sandbox {} is gone", self.sandbox) };
+        let gone = || Error {
+            code: tonic::Code::Unavailable,
+            message: format!("the shim of sandbox {} is gone", self.sandbox),
+        };
         lock(&self.waiting).replies.insert(id, sender);
         if self.is_closed() {
             lock(&self.waiting).replies.remove(&id);
@@ -183,7 +193,9 @@ async fn listen(
                     let _ = waiter.send(code);
                 }
             }
-            Err(e) => tracing::warn!(sandbox, error = %e, "a shim's message cannot be read; its protocol is newer than this daemon"),
+            Err(e) => {
+                tracing::warn!(sandbox, error = %e, "a shim's message cannot be read; its protocol is newer than this daemon")
+            }
         }
     }
     closed.store(true, Ordering::Release);

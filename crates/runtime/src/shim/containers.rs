@@ -59,7 +59,14 @@ pub struct Containers {
 impl Containers {
     pub fn new(dir: PathBuf, cgroups: Cgroups) -> io::Result<Containers> {
         let own_pid_namespace = File::open("/proc/self/ns/pid")?;
-        Ok(Containers { dir, cgroups, own_pid_namespace, all: BTreeMap::new(), execs: BTreeMap::new(), leftover: Vec::new() })
+        Ok(Containers {
+            dir,
+            cgroups,
+            own_pid_namespace,
+            all: BTreeMap::new(),
+            execs: BTreeMap::new(),
+            leftover: Vec::new(),
+        })
     }
 
     pub fn running(&self) -> Vec<(String, i32)> {
@@ -98,7 +105,9 @@ impl Containers {
             container.streams.sweep();
         }
         let cgroups = &self.cgroups;
-        self.leftover.retain(|group| cgroups.remove(group).is_err_and(|e| e.raw_os_error() != Some(libc::ENOENT)) && cgroups.exists(group));
+        self.leftover.retain(|group| {
+            cgroups.remove(group).is_err_and(|e| e.raw_os_error() != Some(libc::ENOENT)) && cgroups.exists(group)
+        });
     }
 
     fn get(&mut self, id: &str) -> Result<&mut Container, String> {
@@ -126,7 +135,9 @@ impl Containers {
             }
         };
         let running = Running { pid: container.pid, started_at: unix_nanos(), user: user.clone() };
-        let saved = serde_json::to_vec(&running).map_err(io::Error::from).and_then(|t| write_atomic(&dir.join("running.json"), &t));
+        let saved = serde_json::to_vec(&running)
+            .map_err(io::Error::from)
+            .and_then(|t| write_atomic(&dir.join("running.json"), &t));
         let pid = container.pid;
         self.all.insert(id.to_string(), container);
         if let Err(e) = saved {
@@ -192,7 +203,13 @@ impl Containers {
     }
 
     /// Puts a new process into its group, lets it go, and listens until it runs its program or fails.
-    fn supervise(&self, group: &str, pid: Pid, pidfd: &OwnedFd, sync: &OwnedFd) -> Result<(Option<OwnedFd>, User), String> {
+    fn supervise(
+        &self,
+        group: &str,
+        pid: Pid,
+        pidfd: &OwnedFd,
+        sync: &OwnedFd,
+    ) -> Result<(Option<OwnedFd>, User), String> {
         let abandon = |e: String| {
             let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
             e
@@ -203,11 +220,13 @@ impl Containers {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let mut poll = [libc::pollfd { fd: sync.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
-            let ready = sys::poll(&mut poll, SETUP_TIMEOUT_MS).map_err(|e| abandon(format!("wait for the process: {e}")))?;
+            let ready =
+                sys::poll(&mut poll, SETUP_TIMEOUT_MS).map_err(|e| abandon(format!("wait for the process: {e}")))?;
             if ready == 0 {
                 return Err(abandon("the process was not ready in time".into()));
             }
-            let (n, fds) = sys::receive_with_fds(sync.as_fd(), &mut buffer).map_err(|e| abandon(format!("listen to the process: {e}")))?;
+            let (n, fds) = sys::receive_with_fds(sync.as_fd(), &mut buffer)
+                .map_err(|e| abandon(format!("listen to the process: {e}")))?;
             match buffer[..n].split_first() {
                 // End of file: the program runs. Without a report the process died before it.
                 None => match user {
@@ -222,8 +241,16 @@ impl Containers {
         }
     }
 
-    pub fn exec(&mut self, exec: u64, id: &str, args: Vec<String>, tty: bool, stdio: Stdio) -> Result<(Pid, Option<OwnedFd>), String> {
-        let container = self.all.get(id).filter(|c| c.running).ok_or_else(|| format!("container {id} is not running"))?;
+    pub fn exec(
+        &mut self,
+        exec: u64,
+        id: &str,
+        args: Vec<String>,
+        tty: bool,
+        stdio: Stdio,
+    ) -> Result<(Pid, Option<OwnedFd>), String> {
+        let container =
+            self.all.get(id).filter(|c| c.running).ok_or_else(|| format!("container {id} is not running"))?;
         let mut process = container.spec.process.clone();
         process.args = args;
         let (ours, theirs) = sys::packet_pair().map_err(|e| e.to_string())?;
@@ -268,7 +295,13 @@ impl Containers {
         }
     }
 
-    pub fn attach(&mut self, id: &str, stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> Result<(), String> {
+    pub fn attach(
+        &mut self,
+        id: &str,
+        stdin: Option<OwnedFd>,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> Result<(), String> {
         self.get(id)?.streams.attach(stdin, stdout, stderr);
         Ok(())
     }
@@ -297,8 +330,11 @@ impl Containers {
 
     /// A child has ended: who it was, if anybody wants to know.
     pub fn ended(&mut self, pid: Pid, status: i32) -> Vec<Message> {
-        let (code, signal) =
-            if libc::WIFSIGNALED(status) { (128 + libc::WTERMSIG(status), libc::WTERMSIG(status)) } else { (libc::WEXITSTATUS(status), 0) };
+        let (code, signal) = if libc::WIFSIGNALED(status) {
+            (128 + libc::WTERMSIG(status), libc::WTERMSIG(status))
+        } else {
+            (libc::WEXITSTATUS(status), 0)
+        };
         let exec = self.execs.iter().find(|(_, e)| e.pid == pid).map(|(n, _)| *n);
         if let Some(exec) = exec {
             self.execs.remove(&exec);
@@ -373,7 +409,9 @@ fn pause_main(config: &ShimConfig) -> io::Result<()> {
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     let _ = sys::prctl(libc::PR_SET_NAME, c"corten-pause".as_ptr() as libc::c_ulong);
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as _)?;
-    for (path, flag) in [(&config.net, libc::CLONE_NEWNET), (&config.ipc, libc::CLONE_NEWIPC), (&config.uts, libc::CLONE_NEWUTS)] {
+    for (path, flag) in
+        [(&config.net, libc::CLONE_NEWNET), (&config.ipc, libc::CLONE_NEWIPC), (&config.uts, libc::CLONE_NEWUTS)]
+    {
         if let Some(path) = path {
             sys::setns(File::open(path)?.as_fd(), flag)?;
         }

@@ -173,7 +173,8 @@ impl Shim {
 
     fn call(&mut self, call: Call, fds: Vec<OwnedFd>) -> Result<(Answer, Option<OwnedFd>), String> {
         let mut fds = fds.into_iter();
-        let mut take = |wanted: bool| if wanted { fds.next().map(Some).ok_or("a descriptor is missing") } else { Ok(None) };
+        let mut take =
+            |wanted: bool| if wanted { fds.next().map(Some).ok_or("a descriptor is missing") } else { Ok(None) };
         let none = Ok((Answer::default(), None));
         match call {
             Call::Hello { version: _ } => {

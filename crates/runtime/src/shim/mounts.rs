@@ -25,7 +25,9 @@ pub fn told<T>(result: io::Result<T>, what: impl FnOnce() -> String) -> Told<T> 
 pub fn enter_root(spec: &Spec, cgroups: &Cgroups) -> Told<()> {
     // Copies of the bind sources are taken while the host's mounts are still peers of ours.
     let trees = spec.mounts.iter().map(|m| source_tree(m)).collect::<Told<Vec<_>>>()?;
-    told(sys::mount("", Path::new("/"), "", libc::MS_SLAVE | libc::MS_REC, ""), || "detach mounts from the host".into())?;
+    told(sys::mount("", Path::new("/"), "", libc::MS_SLAVE | libc::MS_REC, ""), || {
+        "detach mounts from the host".into()
+    })?;
     mount_overlay(&spec.overlay, false)?;
     let root = told(open_path(&spec.overlay.root), || format!("open {}", spec.overlay.root.display()))?;
     pseudo_filesystems(spec, cgroups, root.as_fd())?;
@@ -113,9 +115,10 @@ fn image_tree(image: &Overlay) -> Told<OwnedFd> {
         }
     };
     let tree = told(sys::open_tree(&source, false), || "open the image".into())?;
-    told(sys::mount_setattr(tree.as_fd(), false, mount_attr::RDONLY | mount_attr::NOSUID | mount_attr::NODEV, 0), || {
-        "make the image read-only".into()
-    })?;
+    told(
+        sys::mount_setattr(tree.as_fd(), false, mount_attr::RDONLY | mount_attr::NOSUID | mount_attr::NODEV, 0),
+        || "make the image read-only".into(),
+    )?;
     Ok(tree)
 }
 
@@ -187,7 +190,9 @@ fn cgroup_filesystems(cgroups: &Cgroups, root: BorrowedFd<'_>, flags: libc::c_ul
     }
     let target = told(ensure(root, Path::new("/sys/fs/cgroup"), true), || "open /sys/fs/cgroup".into())?;
     if flags & libc::MS_RDONLY != 0 {
-        told(sys::mount_setattr(target.as_fd(), false, mount_attr::RDONLY, 0), || "make /sys/fs/cgroup read-only".into())?;
+        told(sys::mount_setattr(target.as_fd(), false, mount_attr::RDONLY, 0), || {
+            "make /sys/fs/cgroup read-only".into()
+        })?;
     }
     Ok(())
 }

@@ -74,10 +74,19 @@ pub enum Call {
 /// Shim to daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    Reply { id: u64, result: Result<Answer, String> },
+    Reply {
+        id: u64,
+        result: Result<Answer, String>,
+    },
     /// A container has ended; the same is in its `exit.json`.
-    Exited { container: String, exit: Exit },
-    ExecExited { exec: u64, code: i32 },
+    Exited {
+        container: String,
+        exit: Exit,
+    },
+    ExecExited {
+        exec: u64,
+        code: i32,
+    },
 }
 
 /// What a call gives.

@@ -138,7 +138,13 @@ pub enum Interest {
 }
 
 impl Streams {
-    pub fn new(log: Log, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>, stdin: Option<OwnedFd>, stdin_once: bool) -> Streams {
+    pub fn new(
+        log: Log,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+        stdin: Option<OwnedFd>,
+        stdin_once: bool,
+    ) -> Streams {
         for fd in [&stdout, &stderr, &stdin].into_iter().flatten() {
             let _ = sys::set_nonblocking(fd.as_fd(), true);
         }
@@ -179,7 +185,9 @@ impl Streams {
     /// What to wait for: descriptor, poll events, meaning.
     pub fn interests(&self) -> Vec<(BorrowedFd<'_>, i16, Interest)> {
         let mut out = Vec::new();
-        for (fd, output) in [(&self.stdout, Output::Stdout), (&self.stderr, Output::Stderr), (&self.terminal, Output::Stdout)] {
+        for (fd, output) in
+            [(&self.stdout, Output::Stdout), (&self.stderr, Output::Stderr), (&self.terminal, Output::Stdout)]
+        {
             if let Some(fd) = fd {
                 out.push((fd.as_fd(), libc::POLLIN, Interest::Output(output)));
             }

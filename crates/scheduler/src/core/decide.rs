@@ -53,7 +53,8 @@ impl Framework {
         let mut fit = Vec::new();
         for node in cluster.nodes.values() {
             let promised = nominated.get(node.name()).into_iter().flatten();
-            let promised: Vec<_> = promised.filter(|p| p.priority() >= pod.priority() && p.meta().uid != pod.meta().uid).collect();
+            let promised: Vec<_> =
+                promised.filter(|p| p.priority() >= pod.priority() && p.meta().uid != pod.meta().uid).collect();
             let mut refusal = prepared.check(node);
             if refusal.is_none() && !promised.is_empty() {
                 let mut fuller = (**node).clone();
@@ -135,7 +136,10 @@ impl Prepared<'_> {
     /// The first refusal of a node.
     fn check(&self, node: &NodeInfo) -> Option<(&'static str, Verdict)> {
         if let Some((plugins, _)) = self.only.as_ref().filter(|(_, names)| !names.contains(node.name())) {
-            return Some((plugins[0], Verdict::never(&format!("node(s) didn't satisfy plugin(s) [{}]", plugins.join(" ")))));
+            return Some((
+                plugins[0],
+                Verdict::never(&format!("node(s) didn't satisfy plugin(s) [{}]", plugins.join(" "))),
+            ));
         }
         self.filters.iter().find_map(|(name, filter)| match filter(node) {
             Verdict::Fits => None,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 pub struct PodBuilder(Value);
 
 pub fn pod(name: &str) -> PodBuilder {
-    PodBuilder(json!({"metadata": {"name": name, "namespace": "default", "uid": name}, "spec": {"containers": [{"name": "c"}], "schedulerName": "default-scheduler"}}))
+    PodBuilder(
+        json!({"metadata": {"name": name, "namespace": "default", "uid": name}, "spec": {"containers": [{"name": "c"}], "schedulerName": "default-scheduler"}}),
+    )
 }
 
 impl PodBuilder {

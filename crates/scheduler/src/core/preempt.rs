@@ -34,7 +34,8 @@ pub fn preempt(framework: &Framework, cluster: &Snapshot, pod: &Pod, diagnosis: 
     let mut reasons: BTreeMap<&str, &str> = BTreeMap::new();
     let mut found = Vec::new();
     for node in cluster.nodes.keys() {
-        let helpful = diagnosis.at_once.is_none() && matches!(diagnosis.by_node.get(node), Some((_, Verdict::Unschedulable(_))));
+        let helpful =
+            diagnosis.at_once.is_none() && matches!(diagnosis.by_node.get(node), Some((_, Verdict::Unschedulable(_))));
         if !helpful {
             reasons.insert(node, NOT_HELPFUL);
         } else if found.len() < CANDIDATES_MOST {
@@ -54,7 +55,11 @@ pub fn preempt(framework: &Framework, cluster: &Snapshot, pod: &Pod, diagnosis: 
     };
     match found.into_iter().min_by_key(|(node, victims)| (cost(victims), node.clone())) {
         Some((node, victims)) => Preemption::Victims(node, victims),
-        None => Preemption::No(format!("0/{} nodes are available: {}.", cluster.nodes.len(), histogram(reasons.into_values()))),
+        None => Preemption::No(format!(
+            "0/{} nodes are available: {}.",
+            cluster.nodes.len(),
+            histogram(reasons.into_values())
+        )),
     }
 }
 

@@ -129,7 +129,8 @@ impl Queue {
             self.activate(entry, now);
         }
         let late = |e: &Entry| e.failed + WAIT_MOST_NS <= now;
-        let overdue: Vec<String> = self.waiting.iter().filter(|(_, (e, _))| late(e)).map(|(uid, _)| uid.clone()).collect();
+        let overdue: Vec<String> =
+            self.waiting.iter().filter(|(_, (e, _))| late(e)).map(|(uid, _)| uid.clone()).collect();
         for uid in overdue {
             if let Some((entry, _)) = self.waiting.remove(&uid) {
                 self.activate(entry, now);
@@ -165,7 +166,8 @@ impl Queue {
     /// Something changed: pods that it may help are tried again. True if there are any.
     pub fn wake(&mut self, wake: Wake, now: u64) -> bool {
         self.note(wake);
-        let helped: Vec<String> = self.waiting.iter().filter(|(_, (_, wakes))| wakes.contains(&wake)).map(|(uid, _)| uid.clone()).collect();
+        let helped: Vec<String> =
+            self.waiting.iter().filter(|(_, (_, wakes))| wakes.contains(&wake)).map(|(uid, _)| uid.clone()).collect();
         for uid in &helped {
             if let Some((entry, _)) = self.waiting.remove(uid) {
                 self.activate(entry, now);

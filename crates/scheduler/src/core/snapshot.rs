@@ -58,7 +58,13 @@ impl NodeInfo {
     /// A node without pods.
     pub fn new(node: &Arc<NodeView>) -> NodeInfo {
         let allocatable = Amounts::parse(&node.status.allocatable);
-        NodeInfo { node: node.clone(), allocatable, pods: BTreeMap::new(), requested: Amounts::default(), counted: Amounts::default() }
+        NodeInfo {
+            node: node.clone(),
+            allocatable,
+            pods: BTreeMap::new(),
+            requested: Amounts::default(),
+            counted: Amounts::default(),
+        }
     }
 
     /// Its name.

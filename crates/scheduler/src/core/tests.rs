@@ -44,7 +44,12 @@ fn room_names_taints_and_ports() {
     );
     let tolerant = pod("p").spec("tolerations", json!([{"key": "k", "operator": "Exists"}]));
     check(vec![node("a").taint("k", "NoSchedule")], vec![], tolerant, "a");
-    check(vec![node("a"), node("b").label("disk", "ssd")], vec![], pod("p").spec("nodeSelector", json!({"disk": "ssd"})), "b");
+    check(
+        vec![node("a"), node("b").label("disk", "ssd")],
+        vec![],
+        pod("p").spec("nodeSelector", json!({"disk": "ssd"})),
+        "b",
+    );
     let claim = pod("p").spec("volumes", json!([{"persistentVolumeClaim": {"claimName": "data"}}]));
     check(
         vec![node("a")],
@@ -58,7 +63,8 @@ fn room_names_taints_and_ports() {
 #[test]
 fn pods_of_daemon_sets_name_their_node() {
     let terms = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}]);
-    let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
+    let affinity =
+        json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
     check(vec![node("a"), node("b")], vec![], pod("p").spec("affinity", affinity.clone()), "b");
     check(
         vec![node("a")],
@@ -71,7 +77,8 @@ fn pods_of_daemon_sets_name_their_node() {
 
 #[test]
 fn affinity_between_pods() {
-    let term = |app: &str| json!([{"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": "kubernetes.io/hostname"}]);
+    let term =
+        |app: &str| json!([{"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": "kubernetes.io/hostname"}]);
     let near = |app: &str| json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term(app)}});
     let away = |app: &str| json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term(app)}});
     let two = || vec![node("a"), node("b")];
@@ -97,9 +104,7 @@ fn affinity_between_pods() {
 fn spreading() {
     let zone = |z: &'static str| move |n: NodeBuilder| n.label("zone", z);
     let three = || vec![zone("1")(node("a")), zone("1")(node("b")), zone("2")(node("c"))];
-    let rule = |when: &str| {
-        json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": when, "labelSelector": {"matchLabels": {"app": "w"}}}])
-    };
+    let rule = |when: &str| json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": when, "labelSelector": {"matchLabels": {"app": "w"}}}]);
     let web = |name: &str, on: &str| pod(name).label("app", "w").on(on);
     let new = |when: &str| pod("p").label("app", "w").spec("topologySpreadConstraints", rule(when));
     check(three(), vec![web("x", "a"), web("y", "b")], new("DoNotSchedule"), "c");
@@ -107,10 +112,13 @@ fn spreading() {
     check(
         vec![zone("1")(node("a")), node("d")],
         vec![web("x", "a"), web("y", "a")],
-        new("DoNotSchedule").spec("topologySpreadConstraints", json!([{
-            "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2,
-            "labelSelector": {"matchLabels": {"app": "w"}},
-        }])),
+        new("DoNotSchedule").spec(
+            "topologySpreadConstraints",
+            json!([{
+                "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2,
+                "labelSelector": {"matchLabels": {"app": "w"}},
+            }]),
+        ),
         "0/2 nodes are available: 1 node(s) didn't match pod topology spread constraints, 1 node(s) didn't match pod topology \
          spread constraints (missing required label). no new claims to deallocate, preemption: 0/2 nodes are available: \
          1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.",
@@ -128,7 +136,9 @@ fn replicas_without_constraints_are_spread_over_nodes() {
     let framework = Framework::default();
     let mut cluster = cluster(vec![node("a"), node("b"), node("c")], vec![]);
     for i in 0..9 {
-        let new = super::snapshot::Pod::new(&std::sync::Arc::new(serde_json::from_value(replica(&format!("p{i}"))).expect("a pod")));
+        let new = super::snapshot::Pod::new(&std::sync::Arc::new(
+            serde_json::from_value(replica(&format!("p{i}"))).expect("a pod"),
+        ));
         let Decision::Node(name) = framework.decide(&cluster, &new, &Nominated::new(), i) else { panic!("no node") };
         std::sync::Arc::make_mut(cluster.nodes.get_mut(&name).expect("node")).add(&new);
     }
@@ -138,7 +148,13 @@ fn replicas_without_constraints_are_spread_over_nodes() {
 
 #[test]
 fn the_least_goes_for_the_more_important() {
-    let full = || vec![pod("low").priority(1).cpu("2").on("a"), pod("mid").priority(5).cpu("2").on("a"), pod("big").priority(7).cpu("4").on("b")];
+    let full = || {
+        vec![
+            pod("low").priority(1).cpu("2").on("a"),
+            pod("mid").priority(5).cpu("2").on("a"),
+            pod("big").priority(7).cpu("4").on("b"),
+        ]
+    };
     check(vec![node("a"), node("b")], full(), pod("p").priority(10).cpu("2"), "a without low");
     check(vec![node("a"), node("b")], full(), pod("p").priority(10).cpu("4"), "a without mid low");
     let never = pod("p").priority(10).cpu("2").spec("preemptionPolicy", "Never".into());

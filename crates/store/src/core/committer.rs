@@ -215,7 +215,9 @@ impl Committer {
                 state.undo_above(self.visible);
                 self.durable = self.offset; // cutting synced the rest
                 self.reserved = group.reserved_before;
-                out.extend(group.answers.into_iter().map(|(ticket, _)| Output::Answer(ticket, Outcome::Full(why.clone()))));
+                out.extend(
+                    group.answers.into_iter().map(|(ticket, _)| Output::Answer(ticket, Outcome::Full(why.clone()))),
+                );
             }
             (Phase::Syncing, Ok(())) => self.durable = self.offset,
             (Phase::Rolling, Ok(())) => {
@@ -238,7 +240,12 @@ impl Committer {
     fn broken(&mut self, phase: Phase, error: DiskError, out: &mut Vec<Output>) {
         let error = error.to_string();
         if let Phase::Writing(group) | Phase::Truncating(group, _) = phase {
-            out.extend(group.answers.into_iter().map(|(ticket, _)| Output::Answer(ticket, Outcome::Unavailable(error.clone()))));
+            out.extend(
+                group
+                    .answers
+                    .into_iter()
+                    .map(|(ticket, _)| Output::Answer(ticket, Outcome::Unavailable(error.clone()))),
+            );
         }
         out.push(Output::Broken { error: error.clone(), durable: self.durable });
         self.phase = Phase::Broken(error);
@@ -325,7 +332,11 @@ impl Committer {
         let revision = Revision(state.tip().0 + 1);
         let payload = record::encode_commit(&commit.changes, &pending.texts, commit.durability, &commit.meta, revision);
         if payload.len() > self.limits.commit_bytes.min(PAYLOAD_MAX) {
-            let why = format!("a commit of {} bytes; at most {} are taken", payload.len(), self.limits.commit_bytes.min(PAYLOAD_MAX));
+            let why = format!(
+                "a commit of {} bytes; at most {} are taken",
+                payload.len(),
+                self.limits.commit_bytes.min(PAYLOAD_MAX)
+            );
             return Outcome::Refused(Refusal::Invalid(why));
         }
         let offset = self.offset + group.data.len() as u64;

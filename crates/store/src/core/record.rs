@@ -58,7 +58,8 @@ impl FileHead {
     pub fn decode(bytes: &[u8]) -> Result<FileHead, Malformed> {
         let head = bytes.get(..FILE_HEAD).ok_or_else(|| Malformed("the file's header is cut off".into()))?;
         let mut r = Reader(&head[FILE_MAGIC.len()..]);
-        let (format, epoch, number, after, reserved, crc) = (r.u32()?, r.u32()?, r.u64()?, r.u64()?, r.u64()?, r.u32()?);
+        let (format, epoch, number, after, reserved, crc) =
+            (r.u32()?, r.u32()?, r.u64()?, r.u64()?, r.u64()?, r.u32()?);
         if head[..8] != FILE_MAGIC || crc32fast::hash(&head[..FILE_HEAD - 8]) != crc {
             return Err(Malformed("the file's header is damaged".into()));
         }
@@ -186,7 +187,13 @@ pub enum Payload {
 }
 
 /// Writes a commit's payload; `texts` are the values of its puts in order.
-pub fn encode_commit(changes: &[Change], texts: &[Option<Sealed>], durability: Durability, meta: &Meta, revision: Revision) -> Vec<u8> {
+pub fn encode_commit(
+    changes: &[Change],
+    texts: &[Option<Sealed>],
+    durability: Durability,
+    meta: &Meta,
+    revision: Revision,
+) -> Vec<u8> {
     let mut w = Writer::default();
     w.u8(1);
     w.u64(revision.0);
@@ -199,7 +206,9 @@ pub fn encode_commit(changes: &[Change], texts: &[Option<Sealed>], durability: D
                 w.u8(0);
                 w.bytes(key.as_bytes());
             }
-            Change::Put { key, value, rv_at, expires, .. } => write_put(&mut w, key, value, sealed.as_ref(), *rv_at, *expires),
+            Change::Put { key, value, rv_at, expires, .. } => {
+                write_put(&mut w, key, value, sealed.as_ref(), *rv_at, *expires)
+            }
         }
     }
     w.0
@@ -219,7 +228,11 @@ pub fn encode_mark(payload: &Payload) -> Vec<u8> {
 }
 
 /// Writes a snapshot's key, whose final bytes are `value`.
-pub fn encode_key(version: &Version, value: &Bytes, seal: impl FnOnce(&Bytes) -> Result<Option<Sealed>, Malformed>) -> Result<Vec<u8>, Malformed> {
+pub fn encode_key(
+    version: &Version,
+    value: &Bytes,
+    seal: impl FnOnce(&Bytes) -> Result<Option<Sealed>, Malformed>,
+) -> Result<Vec<u8>, Malformed> {
     let plain = unsplice(value, version.rv_at, version.revision);
     let sealed = seal(&plain)?;
     let mut w = Writer::default();
@@ -247,7 +260,14 @@ fn read_meta(r: &mut Reader<'_>) -> Result<Meta, Malformed> {
     Ok(Meta { wall, schema, cause, user: text()?, component: text()?, request_id: text()?, media_type: text()? })
 }
 
-fn write_put(w: &mut Writer, key: &str, plain: &Bytes, sealed: Option<&Sealed>, rv_at: Option<u32>, expires: Option<WallTime>) {
+fn write_put(
+    w: &mut Writer,
+    key: &str,
+    plain: &Bytes,
+    sealed: Option<&Sealed>,
+    rv_at: Option<u32>,
+    expires: Option<WallTime>,
+) {
     w.u8(if sealed.is_some() { 2 } else { 1 });
     w.bytes(key.as_bytes());
     w.option(rv_at.map(u64::from));

@@ -240,7 +240,8 @@ impl State {
                 return Err(Refusal::Conflict(expect.key.clone(), current.map(|v| v.live_entry())));
             }
         }
-        let absent = commit.changes.iter().find(|c| matches!(c, Change::Delete { key } if !self.live.contains_key(key)));
+        let absent =
+            commit.changes.iter().find(|c| matches!(c, Change::Delete { key } if !self.live.contains_key(key)));
         absent.map_or(Ok(()), |change| Err(Refusal::Conflict(change.key().clone(), None)))
     }
 
@@ -253,7 +254,11 @@ impl State {
             let event = match change {
                 Change::Put { key, value, rv_at, seal, expires } => {
                     let body = Body::Here(splice(value, *rv_at, revision));
-                    self.put(Put { key: key.clone(), body, rv_at: *rv_at, sealed: *seal, expires: *expires, place: None }, meta, revision)
+                    self.put(
+                        Put { key: key.clone(), body, rv_at: *rv_at, sealed: *seal, expires: *expires, place: None },
+                        meta,
+                        revision,
+                    )
                 }
                 Change::Delete { key } => match self.delete(key, meta, revision) {
                     Some(event) => event,
@@ -272,7 +277,17 @@ impl State {
         let prev = self.live.get(&key).cloned();
         let (created, version) = prev.as_ref().map_or((revision, 1), |p| (p.created, p.version + 1));
         let body = Mutex::new((body, place));
-        let now = Arc::new(Version { key: key.clone(), rv_at, revision, created, version, expires, sealed, meta: meta.clone(), body });
+        let now = Arc::new(Version {
+            key: key.clone(),
+            rv_at,
+            revision,
+            created,
+            version,
+            expires,
+            sealed,
+            meta: meta.clone(),
+            body,
+        });
         self.retire(prev.as_ref());
         self.live_bytes += key.len() + now.bytes_here();
         if let Some(at) = expires {
@@ -290,7 +305,8 @@ impl State {
             Body::Here(bytes) => Body::Here(resplice(&bytes, prev.rv_at, prev.revision, revision)),
             Body::Away(place) => Body::Away(place), // resolved through `prev`
         };
-        let (rv_at, created, version, expires, sealed) = (prev.rv_at, prev.created, prev.version, prev.expires, prev.sealed);
+        let (rv_at, created, version, expires, sealed) =
+            (prev.rv_at, prev.created, prev.version, prev.expires, prev.sealed);
         let (key, meta, body) = (key.clone(), meta.clone(), Mutex::new((body, None)));
         let now = Arc::new(Version { key, rv_at, revision, created, version, expires, sealed, meta, body });
         self.history_bytes += now.bytes_here();
@@ -362,7 +378,10 @@ impl State {
         for event in self.history.range(self.first_above(at)..).filter(|e| wanted(&e.now.key)) {
             undone.entry(&event.now.key).or_insert(event.prev.as_ref());
         }
-        let live = self.live.range::<str, _>((Bound::Included(from), Bound::Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
+        let live = self
+            .live
+            .range::<str, _>((Bound::Included(from), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix));
         let (mut out, mut more) = (Vec::new(), 0);
         let mut take = |version: &Arc<Version>| {
             if limit == 0 || out.len() < limit { out.push(version.clone()) } else { more += 1 }
@@ -449,7 +468,8 @@ impl State {
 
     /// Keys that expire at or before `now`, and the next expiry after it.
     pub fn expired(&self, now: WallTime, max: usize) -> (Vec<Key>, Option<WallTime>) {
-        let due: Vec<Key> = self.expiries.iter().take_while(|(at, _)| *at <= now).take(max).map(|(_, key)| key.clone()).collect();
+        let due: Vec<Key> =
+            self.expiries.iter().take_while(|(at, _)| *at <= now).take(max).map(|(_, key)| key.clone()).collect();
         let next = self.expiries.iter().nth(due.len()).map(|(at, _)| *at);
         (due, next)
     }

@@ -100,15 +100,23 @@ impl Files {
     }
 
     /// The final bytes of `version`, whose record is at `place`; `None` if the file is not there any more.
-    pub async fn value(&self, place: Place, version: &Version, seal: Option<&dyn Seal>) -> Result<Option<Bytes>, ReadError> {
+    pub async fn value(
+        &self,
+        place: Place,
+        version: &Version,
+        seal: Option<&dyn Seal>,
+    ) -> Result<Option<Bytes>, ReadError> {
         let Some(file) = self.open().get(&place.file).map(|f| f.file.clone()) else { return Ok(None) };
         let unread = |why: String| ReadError::Unavailable(format!("{} at {}: {why}", name(place.file), place.offset));
         let head = file.read(place.offset, FRAME_HEAD).await.map_err(|e| unread(e.to_string()))?;
         let length = head.get(4..8).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
-        let bytes = file.read(place.offset, FRAME_HEAD + length.min(PAYLOAD_MAX)).await.map_err(|e| unread(e.to_string()))?;
+        let bytes =
+            file.read(place.offset, FRAME_HEAD + length.min(PAYLOAD_MAX)).await.map_err(|e| unread(e.to_string()))?;
         let frame = record::unframe(&bytes, place.file).ok_or_else(|| unread("the record is damaged".into()))?;
         let change = match record::decode(frame.payload).map_err(|e| unread(e.0))? {
-            Payload::Commit { mut changes, .. } if (place.index as usize) < changes.len() => changes.swap_remove(place.index as usize),
+            Payload::Commit { mut changes, .. } if (place.index as usize) < changes.len() => {
+                changes.swap_remove(place.index as usize)
+            }
             Payload::Key { change, .. } => change,
             _ => return Err(unread("another record is there".into())),
         };
@@ -127,12 +135,19 @@ pub fn open_text(key: &str, text: Text, seal: Option<&dyn Seal>) -> Result<Bytes
     match (text, seal) {
         (Text::Plain(bytes), _) => Ok(bytes),
         (Text::Sealed(sealed), Some(seal)) => seal.unseal(key, &sealed).map_err(|e| e.0),
-        (Text::Sealed(sealed), None) => Err(format!("{key} is encrypted with key {}, and no key was given", sealed.key_id)),
+        (Text::Sealed(sealed), None) => {
+            Err(format!("{key} is encrypted with key {}, and no key was given", sealed.key_id))
+        }
     }
 }
 
 /// Makes a file with its head, durable in content and name.
-pub async fn create(disk: &Arc<dyn Disk>, number: u64, after: Revision, reserved: Revision) -> Result<Arc<dyn File>, DiskError> {
+pub async fn create(
+    disk: &Arc<dyn Disk>,
+    number: u64,
+    after: Revision,
+    reserved: Revision,
+) -> Result<Arc<dyn File>, DiskError> {
     let file = disk.open(&name(number), true).await?;
     file.truncate(0).await?;
     file.write(0, FileHead { number, after, reserved, epoch: 0 }.encode(), true).await?;

@@ -19,11 +19,11 @@ use crate::seal::Seal;
 use bytes::Bytes;
 use files::Files;
 use platform::disk::{Disk, DiskError};
+use platform::watch;
 use platform::{Env, WallTime, time};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use platform::watch;
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::core::committer::Limits;
@@ -60,7 +60,12 @@ enum Message {
 /// Opens (or makes) the store in `disk`.
 ///
 /// `seal` encrypts what commits mark for it; without one such commits are refused.
-pub async fn open(env: &Env, disk: Arc<dyn Disk>, seal: Option<Arc<dyn Seal>>, limits: Limits) -> Result<Arc<Log>, OpenError> {
+pub async fn open(
+    env: &Env,
+    disk: Arc<dyn Disk>,
+    seal: Option<Arc<dyn Seal>>,
+    limits: Limits,
+) -> Result<Arc<Log>, OpenError> {
     let lock = disk.lock().await?;
     let opened = recover::open(&disk, seal.as_deref(), limits, None).await?;
     let visible = opened.state.tip();
@@ -78,7 +83,15 @@ pub async fn open(env: &Env, disk: Arc<dyn Disk>, seal: Option<Arc<dyn Seal>>, l
     let (submit, messages) = mpsc::channel(limits.queue.max(1));
     let (wake, woken) = watch::channel(());
     env.spawn("store-rewrite", rewrite::run(env.clone(), Arc::downgrade(&shared), woken));
-    let engine = Engine { env: env.clone(), shared: shared.clone(), committer, waiting: BTreeMap::new(), next: 0, sync_at: None, wake };
+    let engine = Engine {
+        env: env.clone(),
+        shared: shared.clone(),
+        committer,
+        waiting: BTreeMap::new(),
+        next: 0,
+        sync_at: None,
+        wake,
+    };
     env.spawn("store-committer", engine.run(messages));
     Ok(Arc::new(Log { shared, submit }))
 }
@@ -104,7 +117,10 @@ impl Shared {
                 Body::Here(bytes) => return Ok(bytes),
                 // Its file may have been replaced by a snapshot in between: then it has another place now.
                 Body::Away(place) if last == Some(place) => {
-                    return Err(ReadError::Unavailable(format!("{} at revision {} is not on disk", version.key, version.revision)));
+                    return Err(ReadError::Unavailable(format!(
+                        "{} at revision {} is not on disk",
+                        version.key, version.revision
+                    )));
                 }
                 Body::Away(place) => {
                     last = Some(place);
@@ -220,7 +236,14 @@ impl Store for Log {
         let state = self.shared.state();
         state.readable(after, self.shared.seen())?;
         let visible = self.shared.visible.subscribe();
-        Ok(Watch::new(Source { shared: self.shared.clone(), visible, prefix: prefix.into(), after, taken: None, ready: VecDeque::new() }))
+        Ok(Watch::new(Source {
+            shared: self.shared.clone(),
+            visible,
+            prefix: prefix.into(),
+            after,
+            taken: None,
+            ready: VecDeque::new(),
+        }))
     }
 
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<Revision, ReadError>> {
@@ -242,7 +265,9 @@ impl Store for Log {
                 let meta = Meta { wall: now, component: "expiry".into(), ..Meta::default() };
                 let deletes = due.into_iter().map(|key| {
                     // Each has its revision: they are objects of one resource. Cheap: an expiry can be repeated.
-                    self.submit(Commit { changes: vec![Change::delete(key)], meta: meta.clone(), ..Commit::default() }.cheap())
+                    self.submit(
+                        Commit { changes: vec![Change::delete(key)], meta: meta.clone(), ..Commit::default() }.cheap(),
+                    )
                 });
                 for outcome in futures_join(deletes.collect()).await {
                     match outcome? {
@@ -264,7 +289,15 @@ impl Store for Log {
         let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let state = self.shared.state();
         let ((keys, live_bytes), (history, _)) = (state.live(), state.history());
-        Status { revision, compacted: state.compacted(), keys, live_bytes, history, disk_bytes: self.shared.files.bytes(), trouble }
+        Status {
+            revision,
+            compacted: state.compacted(),
+            keys,
+            live_bytes,
+            history,
+            disk_bytes: self.shared.files.bytes(),
+            trouble,
+        }
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, ReadError>> {
@@ -374,7 +407,11 @@ enum Woken {
     SyncDue,
 }
 
-async fn either(request: &mut Option<Request>, messages: &mut mpsc::Receiver<Message>, sync_at: Option<time::Instant>) -> Woken {
+async fn either(
+    request: &mut Option<Request>,
+    messages: &mut mpsc::Receiver<Message>,
+    sync_at: Option<time::Instant>,
+) -> Woken {
     tokio::select! {
         biased;
         result = async { match request { Some(request) => request.await, None => std::future::pending().await } } => Woken::Done(result),
@@ -422,7 +459,12 @@ impl Engine {
     }
 
     /// Takes the whole queue.
-    fn gather(&mut self, first: Message, messages: &mut mpsc::Receiver<Message>, closing: &mut Option<oneshot::Sender<()>>) -> Input {
+    fn gather(
+        &mut self,
+        first: Message,
+        messages: &mut mpsc::Receiver<Message>,
+        closing: &mut Option<oneshot::Sender<()>>,
+    ) -> Input {
         let mut pending = Vec::new();
         let mut message = Some(first);
         while let Some(taken) = message {
@@ -461,7 +503,9 @@ impl Engine {
                 file.truncate(offset).await?;
                 file.sync().await
             })),
-            Output::Roll { number, after, reserved } => Some(Box::pin(async move { files.roll(number, after, reserved).await })),
+            Output::Roll { number, after, reserved } => {
+                Some(Box::pin(async move { files.roll(number, after, reserved).await }))
+            }
             Output::Visible(revision) => {
                 self.shared.state().shrink(self.shared.limits.history_bytes, revision);
                 self.shared.visible.send_replace(revision);
@@ -499,7 +543,8 @@ impl Engine {
                     self.shared.files.replace(opened.files);
                     *self.shared.state() = opened.state;
                     self.shared.generation.fetch_add(1, Ordering::SeqCst);
-                    self.committer = Committer::new(self.shared.limits, opened.segment, opened.offset, tip, opened.reserved);
+                    self.committer =
+                        Committer::new(self.shared.limits, opened.segment, opened.offset, tip, opened.reserved);
                     self.shared.set_trouble(None);
                     self.shared.visible.send_replace(tip);
                     tracing::warn!(revision = tip.0, "the store was read again and accepts writes");

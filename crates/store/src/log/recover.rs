@@ -32,7 +32,9 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Disk(error) => error.fmt(f),
-            OpenError::Corrupt(why) => write!(f, "the store is damaged: {why}; restore a backup, or move the file away to look at it"),
+            OpenError::Corrupt(why) => {
+                write!(f, "the store is damaged: {why}; restore a backup, or move the file away to look at it")
+            }
             OpenError::Format(why) => write!(f, "the store was written by another version: {why}"),
         }
     }
@@ -72,13 +74,26 @@ pub struct Recovered {
 }
 
 /// Reads (or makes) a store.
-pub async fn open(disk: &Arc<dyn Disk>, seal: Option<&dyn Seal>, limits: Limits, trusted: Option<Trusted>) -> Result<Recovered, OpenError> {
+pub async fn open(
+    disk: &Arc<dyn Disk>,
+    seal: Option<&dyn Seal>,
+    limits: Limits,
+    trusted: Option<Trusted>,
+) -> Result<Recovered, OpenError> {
     let names = disk.list().await?;
     for name in names.iter().filter(|n| n.ends_with(".tmp")) {
         disk.remove(name).await?;
     }
     version(disk, &names).await?;
-    let mut recovery = Recovery { disk, seal, limits, state: State::new(Revision(0)), files: BTreeMap::new(), reserved: Revision(0), clean: false };
+    let mut recovery = Recovery {
+        disk,
+        seal,
+        limits,
+        state: State::new(Revision(0)),
+        files: BTreeMap::new(),
+        reserved: Revision(0),
+        clean: false,
+    };
     recovery.snapshot(&names).await?;
     let segments = recovery.segments(&names, trusted).await?;
     let mut end = FILE_HEAD as u64;
@@ -101,7 +116,11 @@ async fn version(disk: &Arc<dyn Disk>, names: &[String]) -> Result<(), OpenError
         if found == wanted {
             return Ok(());
         }
-        return Err(OpenError::Format(format!("VERSION says {:?}, this program reads {:?}", found.trim(), wanted.trim())));
+        return Err(OpenError::Format(format!(
+            "VERSION says {:?}, this program reads {:?}",
+            found.trim(),
+            wanted.trim()
+        )));
     }
     if let Some(other) = names.iter().find(|n| n.ends_with(".log") || n.ends_with(".snap")) {
         return Err(OpenError::Corrupt(format!("{}/VERSION is missing though {other} is there", disk.path())));
@@ -149,9 +168,16 @@ impl Recovery<'_> {
         self.reserved = head.reserved;
         let (mut at, mut keys) = (FILE_HEAD, 0);
         loop {
-            let frame = record::unframe(&bytes[at..], number).ok_or_else(|| self.corrupt(number, at, "the record is damaged"))?;
+            let frame = record::unframe(&bytes[at..], number)
+                .ok_or_else(|| self.corrupt(number, at, "the record is damaged"))?;
             match record::decode(frame.payload).map_err(|e| self.corrupt(number, at, &e.0))? {
-                Payload::Key { revision, created, version, meta, change: LoggedChange::Put { key, text, rv_at, expires } } => {
+                Payload::Key {
+                    revision,
+                    created,
+                    version,
+                    meta,
+                    change: LoggedChange::Put { key, text, rv_at, expires },
+                } => {
                     let sealed = matches!(text, record::Text::Sealed(_));
                     let plain = files::open_text(&key, text, self.seal).map_err(|e| self.corrupt(number, at, &e))?;
                     let value = splice(&plain, rv_at, revision);
@@ -193,7 +219,11 @@ impl Recovery<'_> {
             let (_, bytes) = self.read(first).await?;
             let head = FileHead::decode(&bytes).map_err(|e| self.corrupt(first, 0, &e.0))?;
             if head.after > self.state.tip() {
-                let why = format!("it begins after revision {}, but the files before end at {}", head.after, self.state.tip());
+                let why = format!(
+                    "it begins after revision {}, but the files before end at {}",
+                    head.after,
+                    self.state.tip()
+                );
                 return Err(self.corrupt(first, 0, &why));
             }
         } else if self.state.tip() > Revision(0) {
@@ -221,9 +251,18 @@ impl Recovery<'_> {
         while at < bytes.len() {
             let Some(frame) = record::unframe(&bytes[at..], number) else {
                 if !last || record::rotten(&bytes, number, at) {
-                    return Err(self.corrupt(number, at, "the record is damaged, and what follows was durable after it"));
+                    return Err(self.corrupt(
+                        number,
+                        at,
+                        "the record is damaged, and what follows was durable after it",
+                    ));
                 }
-                tracing::warn!(segment = number, at, bytes = bytes.len() - at, "cutting off what was not written completely");
+                tracing::warn!(
+                    segment = number,
+                    at,
+                    bytes = bytes.len() - at,
+                    "cutting off what was not written completely"
+                );
                 break;
             };
             let payload = record::decode(frame.payload).map_err(|e| self.corrupt(number, at, &e.0))?;
@@ -247,7 +286,11 @@ impl Recovery<'_> {
             Payload::Commit { revision, .. } if revision <= self.state.compacted() => {}
             Payload::Commit { revision, meta, changes, .. } => {
                 if revision <= self.state.tip() {
-                    return Err(self.corrupt(number, at, &format!("revision {revision} comes after {}", self.state.tip())));
+                    return Err(self.corrupt(
+                        number,
+                        at,
+                        &format!("revision {revision} comes after {}", self.state.tip()),
+                    ));
                 }
                 let mut plain = Vec::with_capacity(changes.len());
                 for change in changes {
@@ -260,7 +303,9 @@ impl Recovery<'_> {
                 }
                 self.state.shrink(self.limits.history_bytes, revision);
             }
-            Payload::Key { .. } | Payload::End(_) => return Err(self.corrupt(number, at, "a snapshot's record in a segment")),
+            Payload::Key { .. } | Payload::End(_) => {
+                return Err(self.corrupt(number, at, "a snapshot's record in a segment"));
+            }
         }
         Ok(())
     }

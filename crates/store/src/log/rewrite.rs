@@ -10,9 +10,9 @@ use crate::core::codec::Malformed;
 use crate::core::record::{self, FileHead, Payload};
 use crate::core::state::{Place, Version};
 use platform::Env;
+use platform::watch;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use platform::watch;
 
 const STEP_BYTES: usize = 1 << 20;
 /// How many times its limit the log may grow before young history is given up.
@@ -45,7 +45,11 @@ fn target(env: &Env, shared: &Shared) -> Option<Revision> {
     }
     // Only segments that end before the target go, so look for one that is old enough as a whole.
     let old = env.wall().plus_nanos(-i64::try_from(shared.limits.history_age.as_nanos()).unwrap_or(i64::MAX));
-    let last_old = state.history_above(state.compacted()).take_while(|e| e.now.meta.wall < old && e.revision <= visible).last()?.revision;
+    let last_old = state
+        .history_above(state.compacted())
+        .take_while(|e| e.now.meta.wall < old && e.revision <= visible)
+        .last()?
+        .revision;
     let second = shared.files.open().range(..SNAPSHOT).nth(1).map(|(_, f)| f.after)?;
     (second <= last_old).then_some(last_old)
 }
@@ -92,7 +96,13 @@ async fn rewrite(shared: &Arc<Shared>, target: Revision) -> Result<(), String> {
     disk.sync_dir().await.map_err(say)
 }
 
-async fn write(shared: &Shared, name: &str, number: u64, target: Revision, versions: &[Arc<Version>]) -> Result<(Vec<Place>, u64), String> {
+async fn write(
+    shared: &Shared,
+    name: &str,
+    number: u64,
+    target: Revision,
+    versions: &[Arc<Version>],
+) -> Result<(Vec<Place>, u64), String> {
     let say = |e: platform::disk::DiskError| e.to_string();
     let file = shared.files.disk().open(name, true).await.map_err(say)?;
     file.truncate(0).await.map_err(say)?;

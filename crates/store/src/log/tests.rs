@@ -38,7 +38,8 @@ async fn keeps_the_contract() {
         let seed = made.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let disk = SimDisk::new("d", seed, DiskFaults { latency_us: 300, ..DiskFaults::default() });
-            let store: Arc<dyn Store> = open_sim(&disk, &env(seed), Limits { history_bytes: 0, ..Limits::default() }).await;
+            let store: Arc<dyn Store> =
+                open_sim(&disk, &env(seed), Limits { history_bytes: 0, ..Limits::default() }).await;
             store
         })
     };
@@ -130,7 +131,11 @@ async fn life(walk: &mut Walk, disk: &SimDisk, seed: u64, power: bool) {
     }
     env.kill();
     drop(store);
-    if power { disk.power_cut() } else { disk.process_ended() }
+    if power {
+        disk.power_cut()
+    } else {
+        disk.process_ended()
+    }
     let env = self::env(seed + 1);
     let store = open_sim(disk, &env, tiny(seed)).await;
     walk.recover(&*store, &unanswered).await;
@@ -196,7 +201,11 @@ async fn reads_the_disk_again_after_a_failed_sync() {
         let mut walk = Walk::new(seed);
         walk.steps(&*store, 30).await;
         disk.set_faults(DiskFaults { sync_fails_percent: 100, ..DiskFaults::default() });
-        let commit = Commit { durability: Durability::Durable, changes: vec![Change::put("/r0/new", "x", None)], ..Commit::default() };
+        let commit = Commit {
+            durability: Durability::Durable,
+            changes: vec![Change::put("/r0/new", "x", None)],
+            ..Commit::default()
+        };
         assert!(matches!(store.commit(commit.clone()).await, Err(CommitError::Unavailable(_))));
         assert!(matches!(store.commit(commit.clone()).await, Err(CommitError::Unavailable(_))));
         assert!(store.status().trouble.is_some());
@@ -227,7 +236,8 @@ async fn a_lost_revision_is_gone_and_never_given_out_again() {
     let first = env(1);
     let store = open_sim(&disk, &first, Limits::default()).await;
     let a = store.commit(Commit::create(Change::put("/a", "1", None), Meta::default())).await.expect("a").revision;
-    let b = store.commit(Commit::create(Change::put("/b", "1", None), Meta::default()).cheap()).await.expect("b").revision;
+    let b =
+        store.commit(Commit::create(Change::put("/b", "1", None), Meta::default()).cheap()).await.expect("b").revision;
     first.kill();
     drop(store);
     // The simulated disk may keep the cheap record: cut until it does not.

@@ -4,9 +4,9 @@ use crate::contract::*;
 use crate::core::state::{Body, Event, Refusal, State, Version};
 use bytes::Bytes;
 use platform::WallTime;
+use platform::watch;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use platform::watch;
 
 /// Changes that a watch takes from the history at once.
 const WATCH_STEP: usize = 512;
@@ -89,7 +89,13 @@ impl Store for Memory {
         let state = self.shared.state();
         state.readable(after, state.tip())?;
         let visible = self.shared.visible.subscribe();
-        Ok(Watch::new(Source { shared: self.shared.clone(), visible, prefix: prefix.into(), after, ready: VecDeque::new() }))
+        Ok(Watch::new(Source {
+            shared: self.shared.clone(),
+            visible,
+            prefix: prefix.into(),
+            after,
+            ready: VecDeque::new(),
+        }))
     }
 
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<Revision, ReadError>> {
@@ -111,7 +117,11 @@ impl Store for Memory {
                 let meta = Meta { wall: now, component: "expiry".into(), ..Meta::default() };
                 for key in due {
                     // One revision for each: they are objects of one resource.
-                    match self.commit_now(&Commit { changes: vec![Change::delete(key)], meta: meta.clone(), ..Commit::default() }) {
+                    match self.commit_now(&Commit {
+                        changes: vec![Change::delete(key)],
+                        meta: meta.clone(),
+                        ..Commit::default()
+                    }) {
                         Ok(_) | Err(CommitError::Conflict { .. }) => {}
                         Err(error) => return Err(error),
                     }
@@ -127,7 +137,15 @@ impl Store for Memory {
     fn status(&self) -> Status {
         let state = self.shared.state();
         let ((keys, live_bytes), (history, _)) = (state.live(), state.history());
-        Status { revision: state.tip(), compacted: state.compacted(), keys, live_bytes, history, disk_bytes: 0, trouble: None }
+        Status {
+            revision: state.tip(),
+            compacted: state.compacted(),
+            keys,
+            live_bytes,
+            history,
+            disk_bytes: 0,
+            trouble: None,
+        }
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, ReadError>> {

@@ -22,13 +22,35 @@ pub type Headers = Vec<(String, String)>;
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    SynStream { stream: u32, fin: bool, headers: Headers },
-    SynReply { stream: u32, fin: bool, headers: Headers },
-    Reset { stream: u32, status: u32 },
+    SynStream {
+        stream: u32,
+        fin: bool,
+        headers: Headers,
+    },
+    SynReply {
+        stream: u32,
+        fin: bool,
+        headers: Headers,
+    },
+    Reset {
+        stream: u32,
+        status: u32,
+    },
     Ping(u32),
-    GoAway { last: u32, status: u32 },
-    Headers { stream: u32, fin: bool, headers: Headers },
-    Data { stream: u32, fin: bool, data: Bytes },
+    GoAway {
+        last: u32,
+        status: u32,
+    },
+    Headers {
+        stream: u32,
+        fin: bool,
+        headers: Headers,
+    },
+    Data {
+        stream: u32,
+        fin: bool,
+        data: Bytes,
+    },
     /// Settings, window updates: nothing to do.
     Ignored,
 }
@@ -177,7 +199,9 @@ impl Codec {
     fn unpack(&mut self, packed: &[u8]) -> Result<Headers, Malformed> {
         let plain = self.inflate(packed)?;
         let mut rest = &plain[..];
-        let number = |rest: &mut &[u8]| if rest.len() < 4 { Err(Malformed("headers cut off")) } else { Ok(rest.get_u32() as usize) };
+        let number = |rest: &mut &[u8]| {
+            if rest.len() < 4 { Err(Malformed("headers cut off")) } else { Ok(rest.get_u32() as usize) }
+        };
         let count = number(&mut rest)?;
         let mut headers = Vec::new();
         for _ in 0..count {

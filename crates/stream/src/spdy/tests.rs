@@ -19,7 +19,11 @@ fn frames_survive() {
     let long = "x".repeat(5000);
     let frames = [
         Frame::SynStream { stream: 1, fin: false, headers: h(&[("streamtype", "error")]) },
-        Frame::SynStream { stream: 3, fin: true, headers: h(&[("streamtype", "data"), ("port", "80"), ("long", &long)]) },
+        Frame::SynStream {
+            stream: 3,
+            fin: true,
+            headers: h(&[("streamtype", "data"), ("port", "80"), ("long", &long)]),
+        },
         Frame::SynReply { stream: 1, fin: false, headers: h(&[]) },
         Frame::Data { stream: 3, fin: false, data: Bytes::from_static(b"hello") },
         Frame::Data { stream: 3, fin: true, data: Bytes::new() },
@@ -45,7 +49,9 @@ fn frames_survive() {
 
 #[test]
 fn refuses_nonsense() {
-    for bytes in [&[0x80, 2, 0, 1, 0, 0, 0, 0][..], &[0x80, 3, 0, 1, 0, 0, 0, 2, 0, 0], &[0, 0, 0, 1, 0, 0xff, 0xff, 0xff]] {
+    for bytes in
+        [&[0x80, 2, 0, 1, 0, 0, 0, 0][..], &[0x80, 3, 0, 1, 0, 0, 0, 2, 0, 0], &[0, 0, 0, 1, 0, 0xff, 0xff, 0xff]]
+    {
         assert!(Codec::default().decode(&mut BytesMut::from(bytes)).is_err(), "{bytes:?}");
     }
 }

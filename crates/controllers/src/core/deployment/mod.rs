@@ -73,7 +73,10 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
         return work.plan;
     }
     work.paused_conditions();
-    let scaling = work.sets.iter().any(|s| s.replicas > 0 && s.annotated(DESIRED).is_some_and(|desired| desired != work.replicas()));
+    let scaling = work
+        .sets
+        .iter()
+        .any(|s| s.replicas > 0 && s.annotated(DESIRED).is_some_and(|desired| desired != work.replicas()));
     if d.spec.paused || scaling {
         work.find_new(false);
         work.scale();
@@ -106,7 +109,11 @@ impl Work<'_> {
     }
 
     fn max_unavailable(&self) -> i64 {
-        if self.d.spec.strategy.kind == "Recreate" || self.replicas() == 0 { 0 } else { self.fenceposts().1.min(self.replicas()) }
+        if self.d.spec.strategy.kind == "Recreate" || self.replicas() == 0 {
+            0
+        } else {
+            self.fenceposts().1.min(self.replicas())
+        }
     }
 
     fn regarding(&self) -> Regarding {
@@ -132,7 +139,9 @@ impl Work<'_> {
                     // It is dealt with once it carries the reference, at its new revision.
                     self.plan.push(pods::adopt(&owner, &resources::REPLICASETS, &set.metadata));
                 }
-                Claim::Release => self.plan.push(pods::release(&self.d.metadata, &resources::REPLICASETS, &set.metadata)),
+                Claim::Release => {
+                    self.plan.push(pods::release(&self.d.metadata, &resources::REPLICASETS, &set.metadata))
+                }
                 Claim::Ignore => {}
             }
         }

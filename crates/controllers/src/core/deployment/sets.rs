@@ -10,8 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Annotations that stay with the deployment.
-const NOT_COPIED: &[&str] =
-    &["kubectl.kubernetes.io/last-applied-configuration", REVISION, REVISION_HISTORY, DESIRED, MAX, "deprecated.deployment.rollback.to"];
+const NOT_COPIED: &[&str] = &[
+    "kubectl.kubernetes.io/last-applied-configuration",
+    REVISION,
+    REVISION_HISTORY,
+    DESIRED,
+    MAX,
+    "deprecated.deployment.rollback.to",
+];
 
 /// A ReplicaSet with the size it shall have.
 #[derive(Clone, Debug)]
@@ -83,15 +89,27 @@ impl Work<'_> {
 
     /// Finds the ReplicaSet of the current template and brings its annotations up to date; makes it if `create`.
     pub fn find_new(&mut self, create: bool) {
-        let found = self.sets.iter().position(|s| s.there.as_ref().is_some_and(|t| same_template(&t.spec.template, &self.d.spec.template)));
-        let old_most = self.sets.iter().enumerate().filter(|(i, _)| Some(*i) != found).map(|(_, s)| s.revision()).max().unwrap_or(0);
+        let found = self
+            .sets
+            .iter()
+            .position(|s| s.there.as_ref().is_some_and(|t| same_template(&t.spec.template, &self.d.spec.template)));
+        let old_most = self
+            .sets
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| Some(*i) != found)
+            .map(|(_, s)| s.revision())
+            .max()
+            .unwrap_or(0);
         match found {
             Some(at) => {
                 self.sets[at].is_new = true;
                 self.renew(at, old_most + 1);
                 let revision = self.sets[at].annotations.get(REVISION).cloned().unwrap_or_default();
                 self.set_revision(&revision);
-                if self.d.spec.progress_deadline_seconds.is_some() && condition(&self.conditions, "Progressing").is_none() {
+                if self.d.spec.progress_deadline_seconds.is_some()
+                    && condition(&self.conditions, "Progressing").is_none()
+                {
                     let message = format!("Found new replica set \"{}\"", self.sets[at].name);
                     self.progressing("True", "FoundNewReplicaSet", message);
                 }
@@ -257,7 +275,9 @@ impl Work<'_> {
         let surplus = old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         let empty = |s: &&Set| {
             let Some(there) = &s.there else { return false };
-            s.replicas == 0 && there.status.replicas == 0 && there.metadata.generation <= there.status.observed_generation
+            s.replicas == 0
+                && there.status.replicas == 0
+                && there.metadata.generation <= there.status.observed_generation
         };
         let namespace = &self.d.metadata.namespace;
         let gone: Vec<Op> = old[..surplus]
@@ -289,7 +309,10 @@ impl Work<'_> {
                 differs = true;
             }
             if differs {
-                self.plan.push(Op::merge(Target::new(&resources::REPLICASETS, &self.d.metadata.namespace, &set.name), patch));
+                self.plan.push(Op::merge(
+                    Target::new(&resources::REPLICASETS, &self.d.metadata.namespace, &set.name),
+                    patch,
+                ));
             }
             if set.replicas != before {
                 let way = if set.replicas > before { "up" } else { "down" };

@@ -26,7 +26,8 @@ impl Work<'_> {
 
     /// Sets a condition unless its status and reason are as before (then its times stay).
     fn set(&mut self, new: Condition) {
-        let same = condition(&self.conditions, &new.kind).is_some_and(|old| old.status == new.status && old.reason == new.reason);
+        let same = condition(&self.conditions, &new.kind)
+            .is_some_and(|old| old.status == new.status && old.reason == new.reason);
         if !same {
             set_condition(&mut self.conditions, new);
         }
@@ -85,7 +86,12 @@ impl Work<'_> {
         let available = if status.available_replicas >= self.replicas() - self.max_unavailable() {
             self.made("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.".into())
         } else {
-            self.made("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.".into())
+            self.made(
+                "Available",
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.".into(),
+            )
         };
         self.set(available);
         if rollout {
@@ -147,7 +153,10 @@ impl Work<'_> {
     fn replica_failures(&mut self) {
         let find = |new: bool| {
             let sets = self.sets.iter().filter(|s| s.is_new == new).filter_map(|s| s.there.as_ref());
-            sets.filter_map(|s| condition(&s.status.conditions, "ReplicaFailure").filter(|c| c.status == "True").cloned()).next()
+            sets.filter_map(|s| {
+                condition(&s.status.conditions, "ReplicaFailure").filter(|c| c.status == "True").cloned()
+            })
+            .next()
         };
         match find(true).or_else(|| find(false)) {
             Some(failure) => {

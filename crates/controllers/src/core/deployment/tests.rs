@@ -70,9 +70,14 @@ impl Cluster {
                     object["status"] = json!({"observedGeneration": 1});
                     self.sets.push(object);
                 }
-                Op::Patch { target, patch, .. } | Op::Update { target, patch, .. } if target.resource.plural == "deployments" => merge(&mut self.deployment, &patch),
+                Op::Patch { target, patch, .. } | Op::Update { target, patch, .. }
+                    if target.resource.plural == "deployments" =>
+                {
+                    merge(&mut self.deployment, &patch)
+                }
                 Op::Patch { target, patch, .. } => {
-                    let set = self.sets.iter_mut().find(|s| s["metadata"]["name"] == target.name.as_str()).expect("a set");
+                    let set =
+                        self.sets.iter_mut().find(|s| s["metadata"]["name"] == target.name.as_str()).expect("a set");
                     merge(set, &patch);
                 }
                 Op::Delete { target, .. } => self.sets.retain(|s| s["metadata"]["name"] != target.name.as_str()),
@@ -124,13 +129,15 @@ impl Cluster {
     }
 
     fn progress(&self) -> String {
-        let status: crate::views::DeploymentStatus = serde_json::from_value(self.deployment["status"].clone()).expect("status");
+        let status: crate::views::DeploymentStatus =
+            serde_json::from_value(self.deployment["status"].clone()).expect("status");
         crate::views::condition(&status.conditions, "Progressing").map(|c| c.reason.clone()).unwrap_or_default()
     }
 
     fn image(&mut self, image: &str) {
         self.deployment["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
-        self.deployment["metadata"]["generation"] = (self.deployment["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
+        self.deployment["metadata"]["generation"] =
+            (self.deployment["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
     }
 }
 
@@ -147,7 +154,11 @@ fn a_rollout_keeps_its_promises() {
         assert_eq!(cluster.sizes(), vec![0, replicas]);
         assert_eq!(cluster.deployment["metadata"]["annotations"][REVISION], "2");
         assert!(cluster.most <= replicas + (replicas * 25 + 99) / 100, "{} pods of {replicas}", cluster.most);
-        assert!(cluster.least_available >= replicas - replicas * 25 / 100, "{} available of {replicas}", cluster.least_available);
+        assert!(
+            cluster.least_available >= replicas - replicas * 25 / 100,
+            "{} available of {replicas}",
+            cluster.least_available
+        );
         // Back to the first template: its ReplicaSet is used again under a new revision.
         cluster.image("one");
         cluster.settle();

@@ -32,7 +32,9 @@ fn age(v: &Value, now: i64) -> Value {
 /// Source: `k8s.io/apimachinery/pkg/util/duration:HumanDuration`.
 pub fn human(seconds: i64) -> String {
     let (m, h, d) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    let pair = |a: i64, unit: &str, b: i64, small: &str| if b == 0 { format!("{a}{unit}") } else { format!("{a}{unit}{b}{small}") };
+    let pair = |a: i64, unit: &str, b: i64, small: &str| {
+        if b == 0 { format!("{a}{unit}") } else { format!("{a}{unit}{b}{small}") }
+    };
     match seconds {
         s if s < -1 => "<invalid>".into(),
         s if s < 0 => "0s".into(),
@@ -84,7 +86,9 @@ fn selector(v: &Value) -> Value {
 }
 
 fn images(spec: &Value) -> [Value; 2] {
-    let all = |key: api::Name| Value::from(spec.at(f::containers).items().iter().map(|c| c.at(key).str()).collect::<Vec<_>>().join(","));
+    let all = |key: api::Name| {
+        Value::from(spec.at(f::containers).items().iter().map(|c| c.at(key).str()).collect::<Vec<_>>().join(","))
+    };
     [all(f::name), all(f::image)]
 }
 
@@ -121,12 +125,27 @@ pub fn node(n: &Value, now: i64) -> Vec<Value> {
         }
     }
     roles.sort();
-    let address = |kind: &str| status.at(f::addresses).items().iter().find(|a| a.at(f::type_).str() == kind).map_or(Value::from(NONE), |a| a.at(f::address).clone());
+    let address = |kind: &str| {
+        status
+            .at(f::addresses)
+            .items()
+            .iter()
+            .find(|a| a.at(f::type_).str() == kind)
+            .map_or(Value::from(NONE), |a| a.at(f::address).clone())
+    };
     let info = status.at(f::nodeInfo);
     let text = |v: &Value| if v.str().is_empty() { Value::from(UNKNOWN) } else { v.clone() };
     vec![
-        name(n), state.into(), join(roles.into_iter()), age(n, now), info.at(f::kubeletVersion).str().into(), address("InternalIP"), address("ExternalIP"), text(info.at(f::osImage)),
-        text(info.at(f::kernelVersion)), text(info.at(f::containerRuntimeVersion)),
+        name(n),
+        state.into(),
+        join(roles.into_iter()),
+        age(n, now),
+        info.at(f::kubeletVersion).str().into(),
+        address("InternalIP"),
+        address("ExternalIP"),
+        text(info.at(f::osImage)),
+        text(info.at(f::kernelVersion)),
+        text(info.at(f::containerRuntimeVersion)),
     ]
 }
 
@@ -156,7 +175,15 @@ pub fn service(s: &Value, now: i64) -> Vec<Value> {
     let external = match kind {
         "ExternalName" => spec.at(f::externalName).str().to_string(),
         "LoadBalancer" => {
-            let mut all: Vec<String> = s.at(f::status).at(f::loadBalancer).at(f::ingress).items().iter().map(|i| if i.at(f::ip).str().is_empty() { i.at(f::hostname) } else { i.at(f::ip) }).map(|v| v.str().to_string()).collect();
+            let mut all: Vec<String> = s
+                .at(f::status)
+                .at(f::loadBalancer)
+                .at(f::ingress)
+                .items()
+                .iter()
+                .map(|i| if i.at(f::ip).str().is_empty() { i.at(f::hostname) } else { i.at(f::ip) })
+                .map(|v| v.str().to_string())
+                .collect();
             all.append(&mut external);
             if all.is_empty() { "<pending>".into() } else { all.join(",") }
         }
@@ -180,7 +207,13 @@ pub fn endpoints(e: &Value, now: i64) -> Vec<Value> {
             if ports.is_empty() {
                 all.push(ip.to_string());
             }
-            all.extend(ports.iter().map(|p| if ip.contains(':') { format!("[{ip}]:{}", p.at(f::port).int()) } else { format!("{ip}:{}", p.at(f::port).int()) }));
+            all.extend(ports.iter().map(|p| {
+                if ip.contains(':') {
+                    format!("[{ip}]:{}", p.at(f::port).int())
+                } else {
+                    format!("{ip}:{}", p.at(f::port).int())
+                }
+            }));
         }
     }
     vec![name(e), shorten(all, 3), age(e, now)]
@@ -198,8 +231,15 @@ fn shorten(all: Vec<String>, max: usize) -> Value {
 /// EndpointSlice.
 pub fn endpoint_slice(e: &Value, now: i64) -> Vec<Value> {
     let unset = |text: String| if text.is_empty() { Value::from("<unset>") } else { text.into() };
-    let ports: Vec<String> = e.at(f::ports).items().iter().map(|p| p.at(f::port).as_int().map_or("any".into(), |n| n.to_string())).collect();
-    let addresses: Vec<String> = e.at(f::endpoints).items().iter().flat_map(|p| p.at(f::addresses).items()).map(|a| a.str().to_string()).collect();
+    let ports: Vec<String> =
+        e.at(f::ports).items().iter().map(|p| p.at(f::port).as_int().map_or("any".into(), |n| n.to_string())).collect();
+    let addresses: Vec<String> = e
+        .at(f::endpoints)
+        .items()
+        .iter()
+        .flat_map(|p| p.at(f::addresses).items())
+        .map(|a| a.str().to_string())
+        .collect();
     let cut = |all: Vec<String>| {
         let more = all.len().saturating_sub(3);
         let head = all[..all.len().min(3)].join(",");
@@ -222,14 +262,32 @@ pub fn event(e: &Value, now: i64) -> Vec<Value> {
     };
     let source = if e.has(f::source) { e.at(f::source) } else { e.at(f::deprecatedSource) };
     let source = match (source.at(f::component).str(), source.at(f::host).str()) {
-        ("", _) => [f::reportingComponent, f::reportingController].iter().map(|k| e.at(*k).str()).find(|s| !s.is_empty()).unwrap_or_default().to_string(),
+        ("", _) => [f::reportingComponent, f::reportingController]
+            .iter()
+            .map(|k| e.at(*k).str())
+            .find(|s| !s.is_empty())
+            .unwrap_or_default()
+            .to_string(),
         (component, "") => component.to_string(),
         (component, host) => format!("{component}, {host}"),
     };
-    let count = [series.at(f::count), e.at(f::count), e.at(f::deprecatedCount)].iter().map(|v| v.int()).find(|n| *n > 0).unwrap_or(1);
+    let count = [series.at(f::count), e.at(f::count), e.at(f::deprecatedCount)]
+        .iter()
+        .map(|v| v.int())
+        .find(|n| *n > 0)
+        .unwrap_or(1);
     let message = if e.has(f::message) { e.at(f::message) } else { e.at(f::note) };
     vec![
-        last, e.at(f::type_).str().into(), e.at(f::reason).str().into(), target.into(), involved.at(f::fieldPath).str().into(), source.into(), message.str().trim().into(), stamp(first), count.into(), name(e),
+        last,
+        e.at(f::type_).str().into(),
+        e.at(f::reason).str().into(),
+        target.into(),
+        involved.at(f::fieldPath).str().into(),
+        source.into(),
+        message.str().trim().into(),
+        stamp(first),
+        count.into(),
+        name(e),
     ]
 }
 
@@ -272,8 +330,17 @@ pub fn persistent_volume(p: &Value, now: i64) -> Vec<Value> {
     let phase = if p.at(f::metadata).has(f::deletionTimestamp) { "Terminating" } else { status.at(f::phase).str() };
     let attributes = spec.at(f::volumeAttributesClassName);
     vec![
-        name(p), spec.at(f::capacity).at("storage").str().into(), access_modes(spec.at(f::accessModes)).into(), spec.at(f::persistentVolumeReclaimPolicy).str().into(), phase.into(), claim.into(),
-        spec.at(f::storageClassName).str().into(), if attributes.is_null() { "<unset>".into() } else { attributes.clone() }, status.at(f::reason).str().into(), age(p, now), text_or_unset(spec.at(f::volumeMode)),
+        name(p),
+        spec.at(f::capacity).at("storage").str().into(),
+        access_modes(spec.at(f::accessModes)).into(),
+        spec.at(f::persistentVolumeReclaimPolicy).str().into(),
+        phase.into(),
+        claim.into(),
+        spec.at(f::storageClassName).str().into(),
+        if attributes.is_null() { "<unset>".into() } else { attributes.clone() },
+        status.at(f::reason).str().into(),
+        age(p, now),
+        text_or_unset(spec.at(f::volumeMode)),
     ]
 }
 
@@ -290,8 +357,15 @@ pub fn persistent_volume_claim(p: &Value, now: i64) -> Vec<Value> {
     let modes = if bound { access_modes(status.at(f::accessModes)) } else { String::new() };
     let attributes = spec.at(f::volumeAttributesClassName);
     vec![
-        name(p), phase.into(), spec.at(f::volumeName).str().into(), capacity.into(), modes.into(), spec.at(f::storageClassName).str().into(), if attributes.is_null() { "<unset>".into() } else { attributes.clone() },
-        age(p, now), text_or_unset(spec.at(f::volumeMode)),
+        name(p),
+        phase.into(),
+        spec.at(f::volumeName).str().into(),
+        capacity.into(),
+        modes.into(),
+        spec.at(f::storageClassName).str().into(),
+        if attributes.is_null() { "<unset>".into() } else { attributes.clone() },
+        age(p, now),
+        text_or_unset(spec.at(f::volumeMode)),
     ]
 }
 
@@ -300,17 +374,49 @@ pub fn persistent_volume_claim(p: &Value, now: i64) -> Vec<Value> {
 /// Ingress.
 pub fn ingress(i: &Value, now: i64) -> Vec<Value> {
     let spec = i.at(f::spec);
-    let hosts: Vec<String> = spec.at(f::rules).items().iter().map(|r| r.at(f::host).str()).filter(|h| !h.is_empty()).map(String::from).collect();
-    let hosts = if hosts.is_empty() { "*".to_string() } else if hosts.len() > 3 { format!("{} + {} more...", hosts[..3].join(","), hosts.len() - 3) } else { hosts.join(",") };
-    let addresses: Vec<String> = i.at(f::status).at(f::loadBalancer).at(f::ingress).items().iter().map(|a| if a.at(f::ip).str().is_empty() { a.at(f::hostname) } else { a.at(f::ip) }).map(|v| v.str().to_string()).collect();
+    let hosts: Vec<String> = spec
+        .at(f::rules)
+        .items()
+        .iter()
+        .map(|r| r.at(f::host).str())
+        .filter(|h| !h.is_empty())
+        .map(String::from)
+        .collect();
+    let hosts = if hosts.is_empty() {
+        "*".to_string()
+    } else if hosts.len() > 3 {
+        format!("{} + {} more...", hosts[..3].join(","), hosts.len() - 3)
+    } else {
+        hosts.join(",")
+    };
+    let addresses: Vec<String> = i
+        .at(f::status)
+        .at(f::loadBalancer)
+        .at(f::ingress)
+        .items()
+        .iter()
+        .map(|a| if a.at(f::ip).str().is_empty() { a.at(f::hostname) } else { a.at(f::ip) })
+        .map(|v| v.str().to_string())
+        .collect();
     let ports = if spec.at(f::tls).is_zero() { "80" } else { "80, 443" };
-    vec![name(i), or_none(spec.at(f::ingressClassName)), hosts.into(), addresses.join(",").into(), ports.into(), age(i, now)]
+    vec![
+        name(i),
+        or_none(spec.at(f::ingressClassName)),
+        hosts.into(),
+        addresses.join(",").into(),
+        ports.into(),
+        age(i, now),
+    ]
 }
 
 /// IngressClass.
 pub fn ingress_class(i: &Value, now: i64) -> Vec<Value> {
     let p = i.at(f::spec).at(f::parameters);
-    let parameters = if p.is_null() { NONE.to_string() } else { format!("{}/{}", api::status::qualified(p.at(f::kind).str(), p.at(f::apiGroup).str()), p.at(f::name).str()) };
+    let parameters = if p.is_null() {
+        NONE.to_string()
+    } else {
+        format!("{}/{}", api::status::qualified(p.at(f::kind).str(), p.at(f::apiGroup).str()), p.at(f::name).str())
+    };
     vec![name(i), i.at(f::spec).at(f::controller).str().into(), parameters.into(), age(i, now)]
 }
 
@@ -329,7 +435,8 @@ pub fn service_cidr(s: &Value, now: i64) -> Vec<Value> {
 pub fn ip_address(i: &Value, _: i64) -> Vec<Value> {
     let r = i.at(f::spec).at(f::parentRef);
     let group = if r.at(f::group).str().is_empty() { String::new() } else { format!("{}.", r.at(f::group).str()) };
-    let place = if r.at(f::namespace).str().is_empty() { String::new() } else { format!("{}/", r.at(f::namespace).str()) };
+    let place =
+        if r.at(f::namespace).str().is_empty() { String::new() } else { format!("{}/", r.at(f::namespace).str()) };
     vec![name(i), format!("{group}{}/{place}{}", r.at(f::resource).str(), r.at(f::name).str()).into()]
 }
 
@@ -341,7 +448,13 @@ pub fn pod_disruption_budget(p: &Value, now: i64) -> Vec<Value> {
         Value::Int(n) => n.to_string().into(),
         v => v.clone(),
     };
-    vec![name(p), amount(spec.at(f::minAvailable)), amount(spec.at(f::maxUnavailable)), int(p.at(f::status).at(f::disruptionsAllowed)), age(p, now)]
+    vec![
+        name(p),
+        amount(spec.at(f::minAvailable)),
+        amount(spec.at(f::maxUnavailable)),
+        int(p.at(f::status).at(f::disruptionsAllowed)),
+        age(p, now),
+    ]
 }
 
 /// HorizontalPodAutoscaler.
@@ -349,12 +462,27 @@ pub fn hpa(h: &Value, now: i64) -> Vec<Value> {
     let (spec, status) = (h.at(f::spec), h.at(f::status));
     let target = spec.at(f::scaleTargetRef);
     let metrics: Vec<String> = match spec.at(f::targetCPUUtilizationPercentage) {
-        Value::Int(n) => vec![format!("cpu: {}/{n}%", status.at(f::currentCPUUtilizationPercentage).as_int().map_or(UNKNOWN.into(), |c| format!("{c}%")))],
-        _ => spec.at(f::metrics).items().iter().enumerate().map(|(i, m)| hpa_metric(m, status.at(f::currentMetrics).items().get(i))).collect(),
+        Value::Int(n) => vec![format!(
+            "cpu: {}/{n}%",
+            status.at(f::currentCPUUtilizationPercentage).as_int().map_or(UNKNOWN.into(), |c| format!("{c}%"))
+        )],
+        _ => spec
+            .at(f::metrics)
+            .items()
+            .iter()
+            .enumerate()
+            .map(|(i, m)| hpa_metric(m, status.at(f::currentMetrics).items().get(i)))
+            .collect(),
     };
     let min = spec.at(f::minReplicas).as_int().map_or("<unset>".to_string(), |n| n.to_string());
     vec![
-        name(h), format!("{}/{}", target.at(f::kind).str(), target.at(f::name).str()).into(), join(metrics.into_iter()), min.into(), int(spec.at(f::maxReplicas)), int(status.at(f::currentReplicas)), age(h, now),
+        name(h),
+        format!("{}/{}", target.at(f::kind).str(), target.at(f::name).str()).into(),
+        join(metrics.into_iter()),
+        min.into(),
+        int(spec.at(f::maxReplicas)),
+        int(status.at(f::currentReplicas)),
+        age(h, now),
     ]
 }
 
@@ -369,12 +497,21 @@ fn hpa_metric(m: &Value, current: Option<&Value>) -> String {
     };
     let target = m.at(key).at(f::target);
     let now = current.map(|c| c.at(key).at(f::current));
-    let prefix = if matches!(kind, "Resource" | "ContainerResource") { format!("{}: ", m.at(key).at(f::name).str()) } else { String::new() };
+    let prefix = if matches!(kind, "Resource" | "ContainerResource") {
+        format!("{}: ", m.at(key).at(f::name).str())
+    } else {
+        String::new()
+    };
     if let Value::Int(n) = target.at(f::averageUtilization) {
-        let have = now.and_then(|c| c.at(f::averageUtilization).as_int()).map_or(UNKNOWN.to_string(), |c| format!("{c}%"));
+        let have =
+            now.and_then(|c| c.at(f::averageUtilization).as_int()).map_or(UNKNOWN.to_string(), |c| format!("{c}%"));
         return format!("{prefix}{have}/{n}%");
     }
-    let (field, suffix) = if target.has(f::averageValue) { (f::averageValue, if kind == "External" { " (avg)" } else { "" }) } else { (f::value, "") };
+    let (field, suffix) = if target.has(f::averageValue) {
+        (f::averageValue, if kind == "External" { " (avg)" } else { "" })
+    } else {
+        (f::value, "")
+    };
     let have = now.map(|c| c.at(field).str()).filter(|s| !s.is_empty()).unwrap_or(UNKNOWN);
     format!("{prefix}{have}/{}{suffix}", target.at(field).str())
 }
@@ -389,14 +526,27 @@ pub fn role(r: &Value, _: i64) -> Vec<Value> {
 /// RoleBinding and ClusterRoleBinding.
 pub fn role_binding(b: &Value, now: i64) -> Vec<Value> {
     let subjects = |kind: &str| {
-        let all: Vec<String> = b.at(f::subjects).items().iter().filter(|s| s.at(f::kind).str() == kind).map(|s| match (kind, s.at(f::namespace).str()) {
-            ("ServiceAccount", ns) if !ns.is_empty() => format!("{ns}/{}", s.at(f::name).str()),
-            _ => s.at(f::name).str().to_string(),
-        }).collect();
+        let all: Vec<String> = b
+            .at(f::subjects)
+            .items()
+            .iter()
+            .filter(|s| s.at(f::kind).str() == kind)
+            .map(|s| match (kind, s.at(f::namespace).str()) {
+                ("ServiceAccount", ns) if !ns.is_empty() => format!("{ns}/{}", s.at(f::name).str()),
+                _ => s.at(f::name).str().to_string(),
+            })
+            .collect();
         Value::from(all.join(", "))
     };
     let r = b.at(f::roleRef);
-    vec![name(b), format!("{}/{}", r.at(f::kind).str(), r.at(f::name).str()).into(), age(b, now), subjects("User"), subjects("Group"), subjects("ServiceAccount")]
+    vec![
+        name(b),
+        format!("{}/{}", r.at(f::kind).str(), r.at(f::name).str()).into(),
+        age(b, now),
+        subjects("User"),
+        subjects("Group"),
+        subjects("ServiceAccount"),
+    ]
 }
 
 /// CertificateSigningRequest.
@@ -404,19 +554,39 @@ pub fn csr(c: &Value, now: i64) -> Vec<Value> {
     let spec = c.at(f::spec);
     let duration = spec.at(f::expirationSeconds).as_int().map_or(NONE.to_string(), human);
     let is = |kind: &str| c.at(f::status).at(f::conditions).items().iter().any(|x| x.at(f::type_).str() == kind);
-    let mut state = if is("Denied") { "Denied" } else if is("Approved") { "Approved" } else { "Pending" }.to_string();
+    let mut state = if is("Denied") {
+        "Denied"
+    } else if is("Approved") {
+        "Approved"
+    } else {
+        "Pending"
+    }
+    .to_string();
     if is("Failed") {
         state.push_str(",Failed");
     }
     if !c.at(f::status).at(f::certificate).str().is_empty() {
         state.push_str(",Issued");
     }
-    vec![name(c), age(c, now), or_none(spec.at(f::signerName)), spec.at(f::username).str().into(), duration.into(), state.into()]
+    vec![
+        name(c),
+        age(c, now),
+        or_none(spec.at(f::signerName)),
+        spec.at(f::username).str().into(),
+        duration.into(),
+        state.into(),
+    ]
 }
 
 /// PriorityClass.
 pub fn priority_class(p: &Value, now: i64) -> Vec<Value> {
-    vec![name(p), int(p.at(f::value)), p.at(f::globalDefault).is_true().into(), age(p, now), p.at(f::preemptionPolicy).str().into()]
+    vec![
+        name(p),
+        int(p.at(f::value)),
+        p.at(f::globalDefault).is_true().into(),
+        age(p, now),
+        p.at(f::preemptionPolicy).str().into(),
+    ]
 }
 
 // === storage ===
@@ -424,21 +594,37 @@ pub fn priority_class(p: &Value, now: i64) -> Vec<Value> {
 /// StorageClass.
 pub fn storage_class(s: &Value, now: i64) -> Vec<Value> {
     let annotations = s.at(f::metadata).at(f::annotations);
-    let default = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].iter().any(|k| annotations.at(*k).str() == "true");
+    let default = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
+        .iter()
+        .any(|k| annotations.at(*k).str() == "true");
     let shown: Value = if default { format!("{} (default)", name(s).str()).into() } else { name(s) };
     let or = |v: &Value, text: &str| if v.str().is_empty() { Value::from(text) } else { v.clone() };
-    vec![shown, s.at(f::provisioner).clone(), or(s.at(f::reclaimPolicy), "Delete"), or(s.at(f::volumeBindingMode), "Immediate"), s.at(f::allowVolumeExpansion).is_true().into(), age(s, now)]
+    vec![
+        shown,
+        s.at(f::provisioner).clone(),
+        or(s.at(f::reclaimPolicy), "Delete"),
+        or(s.at(f::volumeBindingMode), "Immediate"),
+        s.at(f::allowVolumeExpansion).is_true().into(),
+        age(s, now),
+    ]
 }
 
 /// CSIDriver.
 pub fn csi_driver(d: &Value, now: i64) -> Vec<Value> {
     let spec = d.at(f::spec);
-    let tokens: Vec<String> = spec.at(f::tokenRequests).items().iter().map(|t| t.at(f::audience).str().to_string()).collect();
+    let tokens: Vec<String> =
+        spec.at(f::tokenRequests).items().iter().map(|t| t.at(f::audience).str().to_string()).collect();
     let tokens: Value = if tokens.is_empty() { "<unset>".into() } else { tokens.join(",").into() };
     let modes: Vec<&str> = spec.at(f::volumeLifecycleModes).items().iter().map(Value::str).collect();
     let modes: Value = if modes.is_empty() { NONE.into() } else { modes.join(",").into() };
     vec![
-        name(d), spec.at(f::attachRequired).is_true().into(), spec.at(f::podInfoOnMount).is_true().into(), spec.at(f::storageCapacity).is_true().into(), tokens, spec.at(f::requiresRepublish).is_true().into(), modes,
+        name(d),
+        spec.at(f::attachRequired).is_true().into(),
+        spec.at(f::podInfoOnMount).is_true().into(),
+        spec.at(f::storageCapacity).is_true().into(),
+        tokens,
+        spec.at(f::requiresRepublish).is_true().into(),
+        modes,
         age(d, now),
     ]
 }
@@ -451,7 +637,14 @@ pub fn csi_node(n: &Value, now: i64) -> Vec<Value> {
 /// VolumeAttachment.
 pub fn volume_attachment(a: &Value, now: i64) -> Vec<Value> {
     let spec = a.at(f::spec);
-    vec![name(a), spec.at(f::attacher).clone(), spec.at(f::source).at(f::persistentVolumeName).str().into(), spec.at(f::nodeName).clone(), a.at(f::status).at(f::attached).is_true().into(), age(a, now)]
+    vec![
+        name(a),
+        spec.at(f::attacher).clone(),
+        spec.at(f::source).at(f::persistentVolumeName).str().into(),
+        spec.at(f::nodeName).clone(),
+        a.at(f::status).at(f::attached).is_true().into(),
+        age(a, now),
+    ]
 }
 
 /// VolumeAttributesClass.
@@ -476,7 +669,13 @@ pub fn flow_schema(s: &Value, now: i64) -> Vec<Value> {
     let spec = s.at(f::spec);
     let level = spec.at(f::priorityLevelConfiguration).at(f::name).clone();
     let method = spec.at(f::distinguisherMethod).at(f::type_);
-    let dangling = s.at(f::status).at(f::conditions).items().iter().find(|c| c.at(f::type_).str() == "Dangling").map_or("?", |c| c.at(f::status).str());
+    let dangling = s
+        .at(f::status)
+        .at(f::conditions)
+        .items()
+        .iter()
+        .find(|c| c.at(f::type_).str() == "Dangling")
+        .map_or("?", |c| c.at(f::status).str());
     vec![name(s), level, int(spec.at(f::matchingPrecedence)), or_none(method), age(s, now), dangling.into()]
 }
 
@@ -484,10 +683,22 @@ pub fn flow_schema(s: &Value, now: i64) -> Vec<Value> {
 pub fn priority_level(p: &Value, now: i64) -> Vec<Value> {
     let spec = p.at(f::spec);
     let limited = spec.at(f::limited);
-    let shares = if spec.at(f::type_).str() == "Limited" { limited.at(f::nominalConcurrencyShares) } else { spec.at(f::exempt).at(f::nominalConcurrencyShares) };
+    let shares = if spec.at(f::type_).str() == "Limited" {
+        limited.at(f::nominalConcurrencyShares)
+    } else {
+        spec.at(f::exempt).at(f::nominalConcurrencyShares)
+    };
     let queuing = limited.at(f::limitResponse).at(f::queuing);
     let cell = |v: &Value| v.as_int().map_or(Value::from(NONE), |n| n.into());
-    vec![name(p), spec.at(f::type_).str().into(), cell(shares), cell(queuing.at(f::queues)), cell(queuing.at(f::handSize)), cell(queuing.at(f::queueLengthLimit)), age(p, now)]
+    vec![
+        name(p),
+        spec.at(f::type_).str().into(),
+        cell(shares),
+        cell(queuing.at(f::queues)),
+        cell(queuing.at(f::handSize)),
+        cell(queuing.at(f::queueLengthLimit)),
+        age(p, now),
+    ]
 }
 
 /// Webhook configurations.
@@ -535,10 +746,14 @@ pub fn api_service(a: &Value, now: i64) -> Vec<Value> {
         Value::Null => "Local".to_string(),
         s => format!("{}/{}", s.at(f::namespace).str(), s.at(f::name).str()),
     };
-    let available = a.at(f::status).at(f::conditions).items().iter().find(|c| c.at(f::type_).str() == "Available").map_or("Unknown".to_string(), |c| match c.at(f::status).str() {
-        "True" => "True".into(),
-        other => format!("{other} ({})", c.at(f::reason).str()),
-    });
+    let available =
+        a.at(f::status).at(f::conditions).items().iter().find(|c| c.at(f::type_).str() == "Available").map_or(
+            "Unknown".to_string(),
+            |c| match c.at(f::status).str() {
+                "True" => "True".into(),
+                other => format!("{other} ({})", c.at(f::reason).str()),
+            },
+        );
     vec![name(a), service.into(), available.into(), age(a, now)]
 }
 
@@ -570,5 +785,11 @@ pub fn resource_claim(c: &Value, now: i64) -> Vec<Value> {
 /// ResourceSlice.
 pub fn resource_slice(s: &Value, now: i64) -> Vec<Value> {
     let spec = s.at(f::spec);
-    vec![name(s), spec.at(f::nodeName).str().into(), spec.at(f::driver).str().into(), spec.at(f::pool).at(f::name).str().into(), age(s, now)]
+    vec![
+        name(s),
+        spec.at(f::nodeName).str().into(),
+        spec.at(f::driver).str().into(),
+        spec.at(f::pool).at(f::name).str().into(),
+        age(s, now),
+    ]
 }

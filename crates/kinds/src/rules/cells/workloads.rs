@@ -15,7 +15,16 @@ pub fn pod(p: &Value, now: i64) -> Vec<Value> {
     let gates: Value = if gates.is_empty() {
         NONE.into()
     } else {
-        let yes = gates.iter().filter(|g| status.at(f::conditions).items().iter().any(|c| c.at(f::type_) == g.at(f::conditionType) && c.at(f::status).str() == "True")).count();
+        let yes = gates
+            .iter()
+            .filter(|g| {
+                status
+                    .at(f::conditions)
+                    .items()
+                    .iter()
+                    .any(|c| c.at(f::type_) == g.at(f::conditionType) && c.at(f::status).str() == "True")
+            })
+            .count();
         format!("{yes}/{}", gates.len()).into()
     };
     let ip = match status.at(f::podIPs).items().first() {
@@ -23,12 +32,23 @@ pub fn pod(p: &Value, now: i64) -> Vec<Value> {
         None => or_none(status.at(f::podIP)),
     };
     vec![
-        name(p), format!("{ready}/{total}").into(), reason.into(), restarts.into(), age(p, now), ip, or_none(spec.at(f::nodeName)), or_none(status.at(f::nominatedNodeName)), gates,
+        name(p),
+        format!("{ready}/{total}").into(),
+        reason.into(),
+        restarts.into(),
+        age(p, now),
+        ip,
+        or_none(spec.at(f::nodeName)),
+        or_none(status.at(f::nominatedNodeName)),
+        gates,
     ]
 }
 
 fn is_sidecar(spec: &Value, name: &str) -> bool {
-    spec.at(f::initContainers).items().iter().any(|c| c.at(f::name).str() == name && c.at(f::restartPolicy).str() == "Always")
+    spec.at(f::initContainers)
+        .items()
+        .iter()
+        .any(|c| c.at(f::name).str() == name && c.at(f::restartPolicy).str() == "Always")
 }
 
 fn exit_reason(t: &Value) -> String {
@@ -84,7 +104,12 @@ fn initializing(s: &mut Summary, spec: &Value, status: &Value) -> bool {
 /// Then the containers: the first one that is in trouble names the pod's state.
 fn running(s: &mut Summary, spec: &Value, status: &Value) {
     (s.restarts, s.last) = (0, None);
-    status.at(f::initContainerStatuses).items().iter().filter(|c| is_sidecar(spec, c.at(f::name).str())).for_each(|c| s.count(c));
+    status
+        .at(f::initContainerStatuses)
+        .items()
+        .iter()
+        .filter(|c| is_sidecar(spec, c.at(f::name).str()))
+        .for_each(|c| s.count(c));
     let mut any = false;
     for c in status.at(f::containerStatuses).items().iter().rev() {
         s.count(c);
@@ -100,7 +125,11 @@ fn running(s: &mut Summary, spec: &Value, status: &Value) {
         }
     }
     if s.reason == "Completed" && any {
-        let ready = status.at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True");
+        let ready = status
+            .at(f::conditions)
+            .items()
+            .iter()
+            .any(|c| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True");
         s.reason = if ready { "Running" } else { "NotReady" }.into();
     }
 }
@@ -108,11 +137,20 @@ fn running(s: &mut Summary, spec: &Value, status: &Value) {
 /// Reason, ready and all containers, restarts, time of the last one.
 fn pod_summary(p: &Value) -> (String, i64, i64, i64, Option<i64>) {
     let (spec, status) = (p.at(f::spec), p.at(f::status));
-    let sidecars = spec.at(f::initContainers).items().iter().filter(|c| c.at(f::restartPolicy).str() == "Always").count();
+    let sidecars =
+        spec.at(f::initContainers).items().iter().filter(|c| c.at(f::restartPolicy).str() == "Always").count();
     let total = (spec.at(f::containers).items().len() + sidecars) as i64;
     let given = status.at(f::reason).str();
-    let mut s = Summary { reason: if given.is_empty() { status.at(f::phase).str() } else { given }.to_string(), ..Summary::default() };
-    if status.at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == "PodScheduled" && c.at(f::reason).str() == "SchedulingGated") {
+    let mut s = Summary {
+        reason: if given.is_empty() { status.at(f::phase).str() } else { given }.to_string(),
+        ..Summary::default()
+    };
+    if status
+        .at(f::conditions)
+        .items()
+        .iter()
+        .any(|c| c.at(f::type_).str() == "PodScheduled" && c.at(f::reason).str() == "SchedulingGated")
+    {
         s.reason = "SchedulingGated".into();
     }
     if !initializing(&mut s, spec, status) {
@@ -139,8 +177,14 @@ pub fn deployment(d: &Value, now: i64) -> Vec<Value> {
     let (spec, status) = (d.at(f::spec), d.at(f::status));
     let [names, pictures] = images(spec.at(f::template).at(f::spec));
     vec![
-        name(d), format!("{}/{}", status.at(f::readyReplicas).int(), spec.at(f::replicas).int()).into(), int(status.at(f::updatedReplicas)), int(status.at(f::availableReplicas)),
-        age(d, now), names, pictures, selector(spec.at(f::selector)),
+        name(d),
+        format!("{}/{}", status.at(f::readyReplicas).int(), spec.at(f::replicas).int()).into(),
+        int(status.at(f::updatedReplicas)),
+        int(status.at(f::availableReplicas)),
+        age(d, now),
+        names,
+        pictures,
+        selector(spec.at(f::selector)),
     ]
 }
 
@@ -148,31 +192,67 @@ pub fn deployment(d: &Value, now: i64) -> Vec<Value> {
 pub fn replica_set(r: &Value, now: i64) -> Vec<Value> {
     let (spec, status) = (r.at(f::spec), r.at(f::status));
     let [names, pictures] = images(spec.at(f::template).at(f::spec));
-    vec![name(r), int(spec.at(f::replicas)), int(status.at(f::replicas)), int(status.at(f::readyReplicas)), age(r, now), names, pictures, selector(spec.at(f::selector))]
+    vec![
+        name(r),
+        int(spec.at(f::replicas)),
+        int(status.at(f::replicas)),
+        int(status.at(f::readyReplicas)),
+        age(r, now),
+        names,
+        pictures,
+        selector(spec.at(f::selector)),
+    ]
 }
 
 /// ReplicationController.
 pub fn replication_controller(r: &Value, now: i64) -> Vec<Value> {
     let (spec, status) = (r.at(f::spec), r.at(f::status));
     let [names, pictures] = images(spec.at(f::template).at(f::spec));
-    vec![name(r), int(spec.at(f::replicas)), int(status.at(f::replicas)), int(status.at(f::readyReplicas)), age(r, now), names, pictures, labels(spec.at(f::selector))]
+    vec![
+        name(r),
+        int(spec.at(f::replicas)),
+        int(status.at(f::replicas)),
+        int(status.at(f::readyReplicas)),
+        age(r, now),
+        names,
+        pictures,
+        labels(spec.at(f::selector)),
+    ]
 }
 
 /// StatefulSet.
 pub fn stateful_set(s: &Value, now: i64) -> Vec<Value> {
     let (spec, status) = (s.at(f::spec), s.at(f::status));
     let [names, pictures] = images(spec.at(f::template).at(f::spec));
-    vec![name(s), format!("{}/{}", status.at(f::readyReplicas).int(), spec.at(f::replicas).int()).into(), age(s, now), names, pictures]
+    vec![
+        name(s),
+        format!("{}/{}", status.at(f::readyReplicas).int(), spec.at(f::replicas).int()).into(),
+        age(s, now),
+        names,
+        pictures,
+    ]
 }
 
 /// DaemonSet.
 pub fn daemon_set(d: &Value, now: i64) -> Vec<Value> {
     let (spec, status) = (d.at(f::spec), d.at(f::status));
     let [names, pictures] = images(spec.at(f::template).at(f::spec));
-    let counts = [f::desiredNumberScheduled, f::currentNumberScheduled, f::numberReady, f::updatedNumberScheduled, f::numberAvailable];
+    let counts = [
+        f::desiredNumberScheduled,
+        f::currentNumberScheduled,
+        f::numberReady,
+        f::updatedNumberScheduled,
+        f::numberAvailable,
+    ];
     let mut row = vec![name(d)];
     row.extend(counts.iter().map(|k| int(status.at(*k))));
-    row.extend([labels(spec.at(f::template).at(f::spec).at(f::nodeSelector)), age(d, now), names, pictures, selector(spec.at(f::selector))]);
+    row.extend([
+        labels(spec.at(f::template).at(f::spec).at(f::nodeSelector)),
+        age(d, now),
+        names,
+        pictures,
+        selector(spec.at(f::selector)),
+    ]);
     row
 }
 
@@ -180,7 +260,11 @@ pub fn daemon_set(d: &Value, now: i64) -> Vec<Value> {
 pub fn component_status(c: &Value, _: i64) -> Vec<Value> {
     let healthy = c.at(f::conditions).items().iter().find(|c| c.at(f::type_).str() == "Healthy");
     let (state, message, error) = match healthy {
-        Some(c) => (if c.at(f::status).str() == "True" { "Healthy" } else { "Unhealthy" }, c.at(f::message).str(), c.at(f::error).str()),
+        Some(c) => (
+            if c.at(f::status).str() == "True" { "Healthy" } else { "Unhealthy" },
+            c.at(f::message).str(),
+            c.at(f::error).str(),
+        ),
         None => ("Unknown", "", ""),
     };
     vec![name(c), state.into(), message.into(), error.into()]
@@ -211,7 +295,9 @@ pub fn job(j: &Value, now: i64) -> Vec<Value> {
         (Some(a), Some(b)) => human(b - a),
         (Some(a), None) => human(now - a),
     };
-    let is = |kind: &str| status.at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == kind && c.at(f::status).str() == "True");
+    let is = |kind: &str| {
+        status.at(f::conditions).items().iter().any(|c| c.at(f::type_).str() == kind && c.at(f::status).str() == "True")
+    };
     let state = if is("Complete") {
         "Complete"
     } else if is("Failed") {
@@ -228,7 +314,16 @@ pub fn job(j: &Value, now: i64) -> Vec<Value> {
         "Running"
     };
     let [names, pictures] = images(spec.at(f::template).at(f::spec));
-    vec![name(j), state.into(), completions.into(), duration.into(), age(j, now), names, pictures, selector(spec.at(f::selector))]
+    vec![
+        name(j),
+        state.into(),
+        completions.into(),
+        duration.into(),
+        age(j, now),
+        names,
+        pictures,
+        selector(spec.at(f::selector)),
+    ]
 }
 
 /// CronJob.
@@ -239,8 +334,15 @@ pub fn cron_job(c: &Value, now: i64) -> Vec<Value> {
     let [names, pictures] = images(template.at(f::template).at(f::spec));
     let suspend = if spec.at(f::suspend).is_true() { "True" } else { "False" };
     vec![
-        name(c), spec.at(f::schedule).clone(), or_none(spec.at(f::timeZone)), suspend.into(), Value::Int(status.at(f::active).items().len() as i64), last, age(c, now), names, pictures,
+        name(c),
+        spec.at(f::schedule).clone(),
+        or_none(spec.at(f::timeZone)),
+        suspend.into(),
+        Value::Int(status.at(f::active).items().len() as i64),
+        last,
+        age(c, now),
+        names,
+        pictures,
         selector(template.at(f::selector)),
     ]
 }
-

@@ -29,7 +29,9 @@ pub fn describe(object: &Value, around: &Around) -> String {
         "Node" => node::node(&mut out, object, around),
         "Service" => workload::service(&mut out, object, around),
         "Deployment" => workload::deployment(&mut out, object, around),
-        "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" | "Job" => workload::workload(&mut out, object, around),
+        "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" | "Job" => {
+            workload::workload(&mut out, object, around)
+        }
         "ConfigMap" => config_map(&mut out, object),
         "Secret" => return secret(&mut out, object),
         "Namespace" => return namespace(&mut out, object),
@@ -101,7 +103,11 @@ pub fn joined(list: &Value, separator: &str) -> String {
 
 /// `app=web,tier=front`.
 pub fn selector(selector: &Value) -> String {
-    let labels = if selector.has("matchLabels") || selector.has("matchExpressions") { selector.at("matchLabels") } else { selector };
+    let labels = if selector.has("matchLabels") || selector.has("matchExpressions") {
+        selector.at("matchLabels")
+    } else {
+        selector
+    };
     let mut parts: Vec<String> = labels.members().map(|(k, v)| format!("{}={}", k.as_str(), v.str())).collect();
     parts.sort();
     for e in selector.at("matchExpressions").items() {
@@ -142,7 +148,9 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 /// A span of seconds for people (`k8s.io/apimachinery/pkg/util/duration:HumanDuration`).
 pub fn age(seconds: i64) -> String {
-    let with = |a: i64, unit: &str, b: i64, small: &str| if b == 0 { format!("{a}{unit}") } else { format!("{a}{unit}{b}{small}") };
+    let with = |a: i64, unit: &str, b: i64, small: &str| {
+        if b == 0 { format!("{a}{unit}") } else { format!("{a}{unit}{b}{small}") }
+    };
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     match seconds {
         s if s < -1 => "<invalid>".to_string(),
@@ -168,7 +176,9 @@ fn events(out: &mut Out, around: &Around) {
     out.line(0, "  ----\t------\t----\t----\t-------");
     let since = |text: &str| api::time::parse_seconds(text).map(|t| age(around.now - t));
     for event in &around.events {
-        let first = since(event.at("firstTimestamp").str()).or_else(|| since(event.at("eventTime").str())).unwrap_or_else(|| "<unknown>".into());
+        let first = since(event.at("firstTimestamp").str())
+            .or_else(|| since(event.at("eventTime").str()))
+            .unwrap_or_else(|| "<unknown>".into());
         let series = event.at("series");
         let last = since(series.at("lastObservedTime").str()).or_else(|| since(event.at("lastTimestamp").str()));
         let count = series.at("count").as_int().unwrap_or(event.at("count").int());
@@ -176,7 +186,10 @@ fn events(out: &mut Out, around: &Around) {
             Some(last) if count > 1 => format!("{last} (x{count} over {first})"),
             _ => first,
         };
-        let from = [event.at("source").at("component").str(), event.at("reportingComponent").str()].into_iter().find(|t| !t.is_empty()).unwrap_or_default();
+        let from = [event.at("source").at("component").str(), event.at("reportingComponent").str()]
+            .into_iter()
+            .find(|t| !t.is_empty())
+            .unwrap_or_default();
         let message = event.at("message").str().trim().replace('\n', " ");
         out.line(0, &format!("  {}\t{}\t{when}\t{from}\t{message}", event.at("type").str(), event.at("reason").str()));
     }

@@ -24,7 +24,16 @@ pub fn node(out: &mut Out, node: &Value, around: &Around) {
         for c in conditions {
             let at = |field: &str| c.at(field).str();
             let (beat, change) = (time(at("lastHeartbeatTime")), time(at("lastTransitionTime")));
-            out.line(0, &format!("  {} \t{} \t{beat} \t{change} \t{} \t{}", at("type"), at("status"), at("reason"), at("message")));
+            out.line(
+                0,
+                &format!(
+                    "  {} \t{} \t{beat} \t{change} \t{} \t{}",
+                    at("type"),
+                    at("status"),
+                    at("reason"),
+                    at("message")
+                ),
+            );
         }
     }
     out.line(0, "Addresses:");
@@ -47,7 +56,8 @@ pub fn node(out: &mut Out, node: &Value, around: &Around) {
     if !spec.at("providerID").str().is_empty() {
         out.field(0, "ProviderID", spec.at("providerID").str());
     }
-    let running: Vec<&Value> = around.related.iter().filter(|p| !matches!(p.at("status").at("phase").str(), "Succeeded" | "Failed")).collect();
+    let running: Vec<&Value> =
+        around.related.iter().filter(|p| !matches!(p.at("status").at("phase").str(), "Succeeded" | "Failed")).collect();
     pods(out, &running, status.at("allocatable"), around.now);
 }
 
@@ -108,8 +118,17 @@ fn pods(out: &mut Out, pods: &[&Value], allocatable: &Value, now: i64) {
                 format!("{asked} ({}%)", share(asked, allocatable.at(*resource).str()))
             })
             .collect();
-        let since = api::time::parse_seconds(metadata.at("creationTimestamp").str()).map_or_else(|| "<unknown>".into(), |t| age(now - t));
-        out.line(0, &format!("  {}\t{}\t\t{}\t{since}", metadata.at("namespace").str(), metadata.at("name").str(), cells.join("\t")));
+        let since = api::time::parse_seconds(metadata.at("creationTimestamp").str())
+            .map_or_else(|| "<unknown>".into(), |t| age(now - t));
+        out.line(
+            0,
+            &format!(
+                "  {}\t{}\t\t{}\t{since}",
+                metadata.at("namespace").str(),
+                metadata.at("name").str(),
+                cells.join("\t")
+            ),
+        );
     }
     out.line(0, "Allocated resources:");
     out.line(0, "  (Total limits may be over 100 percent, i.e., overcommitted.)");

@@ -77,7 +77,11 @@ pub fn pod(out: &mut Out, pod: &Value) {
 
 fn spread(out: &mut Out, depth: usize, spec: &Value) {
     for (i, c) in spec.at("topologySpreadConstraints").items().iter().enumerate() {
-        let selector = if c.at("labelSelector").is_null() { String::new() } else { format!(" for selector {}", super::selector(c.at("labelSelector"))) };
+        let selector = if c.at("labelSelector").is_null() {
+            String::new()
+        } else {
+            format!(" for selector {}", super::selector(c.at("labelSelector")))
+        };
         let (key, action, skew) = (c.at("topologyKey").str(), c.at("whenUnsatisfiable").str(), c.at("maxSkew").int());
         let head = if i == 0 { "Topology Spread Constraints:" } else { "" };
         out.line(depth, &format!("{head}\t{key}:{action} when max skew {skew} is exceeded{selector}"));
@@ -110,7 +114,11 @@ fn tolerations(out: &mut Out, spec: &Value) {
                 text = format!("{text}:{effect}");
             }
             if t.at("operator").str() == "Exists" && value.is_empty() {
-                text = if key.is_empty() && effect.is_empty() { "op=Exists".to_string() } else { format!("{text} op=Exists") };
+                text = if key.is_empty() && effect.is_empty() {
+                    "op=Exists".to_string()
+                } else {
+                    format!("{text} op=Exists")
+                };
             }
             match t.at("tolerationSeconds").as_int() {
                 Some(seconds) => format!("{text} for {seconds}s"),
@@ -224,7 +232,8 @@ fn container_rest(out: &mut Out, depth: usize, container: &Value) {
             entries.into_iter().for_each(|(k, v)| out.field(depth + 1, k.as_str(), &text_of(v)));
         }
     }
-    for (title, field) in [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")] {
+    for (title, field) in [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
+    {
         if container.has(field) {
             out.field(depth, title, &probe(container.at(field)));
         }
@@ -233,8 +242,15 @@ fn container_rest(out: &mut Out, depth: usize, container: &Value) {
     if !from.is_empty() {
         out.line(depth, "Environment Variables from:");
         for source in from {
-            let (kind, reference) = if source.has("configMapRef") { ("ConfigMap", source.at("configMapRef")) } else { ("Secret", source.at("secretRef")) };
-            out.line(depth + 1, &format!("{}\t{kind}\tOptional: {}", reference.at("name").str(), reference.at("optional").is_true()));
+            let (kind, reference) = if source.has("configMapRef") {
+                ("ConfigMap", source.at("configMapRef"))
+            } else {
+                ("Secret", source.at("secretRef"))
+            };
+            out.line(
+                depth + 1,
+                &format!("{}\t{kind}\tOptional: {}", reference.at("name").str(), reference.at("optional").is_true()),
+            );
         }
     }
     let environment = container.at("env").items();
@@ -269,7 +285,11 @@ fn variable(out: &mut Out, depth: usize, variable: &Value) {
         format!("<set to the {place}>\tOptional: {}", reference.at("optional").is_true())
     };
     let text = if from.has("fieldRef") {
-        format!("({}:{})", or(from.at("fieldRef").at("apiVersion").str(), "v1"), from.at("fieldRef").at("fieldPath").str())
+        format!(
+            "({}:{})",
+            or(from.at("fieldRef").at("apiVersion").str(), "v1"),
+            from.at("fieldRef").at("fieldPath").str()
+        )
     } else if from.has("resourceFieldRef") {
         format!("({})", from.at("resourceFieldRef").at("resource").str())
     } else if from.has("secretKeyRef") {
@@ -334,7 +354,11 @@ fn volumes(out: &mut Out, depth: usize, volumes: &Value) {
             out.field(depth, "Path", at("hostPath").at("path").str());
             out.field(depth, "HostPathType", at("hostPath").at("type").str());
         } else if volume.has("persistentVolumeClaim") {
-            out.field(depth, "Type", "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)");
+            out.field(
+                depth,
+                "Type",
+                "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
+            );
             out.field(depth, "ClaimName", at("persistentVolumeClaim").at("claimName").str());
             out.field(depth, "ReadOnly", &at("persistentVolumeClaim").at("readOnly").is_true().to_string());
         } else if volume.has("projected") {
@@ -349,7 +373,11 @@ fn volumes(out: &mut Out, depth: usize, volumes: &Value) {
 
 fn projected(out: &mut Out, depth: usize, source: &Value) {
     if source.has("serviceAccountToken") {
-        out.field(depth, "TokenExpirationSeconds", &source.at("serviceAccountToken").at("expirationSeconds").int().to_string());
+        out.field(
+            depth,
+            "TokenExpirationSeconds",
+            &source.at("serviceAccountToken").at("expirationSeconds").int().to_string(),
+        );
     } else if source.has("configMap") {
         out.field(depth, "ConfigMapName", source.at("configMap").at("name").str());
         out.field(depth, "Optional", &source.at("configMap").at("optional").is_true().to_string());

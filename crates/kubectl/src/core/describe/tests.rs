@@ -8,7 +8,19 @@ fn json(text: &str) -> Value {
 
 #[test]
 fn spans() {
-    for (seconds, expected) in [(0, "0s"), (119, "119s"), (120, "2m"), (125, "2m5s"), (600, "10m"), (10_800, "3h"), (11_000, "3h3m"), (172_800, "2d"), (180_000, "2d2h"), (864_000, "10d"), (86_400 * 800, "2y70d")] {
+    for (seconds, expected) in [
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (125, "2m5s"),
+        (600, "10m"),
+        (10_800, "3h"),
+        (11_000, "3h3m"),
+        (172_800, "2d"),
+        (180_000, "2d2h"),
+        (864_000, "10d"),
+        (86_400 * 800, "2y70d"),
+    ] {
         assert_eq!(age(seconds), expected, "{seconds}");
     }
 }
@@ -30,7 +42,9 @@ fn a_pod() {
           "containerStatuses":[{"name":"c","ready":true,"restartCount":2,"containerID":"x://1","imageID":"sha","state":{"running":{"startedAt":"2026-11-24T12:03:05Z"}}}],
           "conditions":[{"type":"Ready","status":"True"}]}}"#,
     );
-    let events = vec![json(r#"{"type":"Normal","reason":"Pulled","message":"done","source":{"component":"kubelet"},"firstTimestamp":"2026-11-24T12:00:00Z","lastTimestamp":"2026-11-24T12:01:00Z","count":3}"#)];
+    let events = vec![json(
+        r#"{"type":"Normal","reason":"Pulled","message":"done","source":{"component":"kubelet"},"firstTimestamp":"2026-11-24T12:00:00Z","lastTimestamp":"2026-11-24T12:01:00Z","count":3}"#,
+    )];
     let now = api::time::parse_seconds("2026-11-24T12:05:00Z").unwrap();
     let expected = "\
 Name:         web
@@ -79,7 +93,9 @@ Events:
 
 #[test]
 fn anything() {
-    let object = json(r#"{"kind":"Widget","apiVersion":"x/v1","metadata":{"name":"w","uid":"u"},"spec":{"maxSize":3,"list":[{"a":1},"b"]}}"#);
+    let object = json(
+        r#"{"kind":"Widget","apiVersion":"x/v1","metadata":{"name":"w","uid":"u"},"spec":{"maxSize":3,"list":[{"a":1},"b"]}}"#,
+    );
     let expected = "\
 Name:         w
 Namespace:    

@@ -18,7 +18,10 @@ pub fn service(out: &mut Out, service: &Value, around: &Around) {
     out.labels(service);
     out.field(0, "Selector", &selector(spec.at("selector")));
     out.field(0, "Type", spec.at("type").str());
-    for (name, value) in [("IP Family Policy", spec.at("ipFamilyPolicy").str().to_string()), ("IP Families", joined(spec.at("ipFamilies"), ","))] {
+    for (name, value) in [
+        ("IP Family Policy", spec.at("ipFamilyPolicy").str().to_string()),
+        ("IP Families", joined(spec.at("ipFamilies"), ",")),
+    ] {
         if !value.is_empty() {
             out.field(0, name, &value);
         }
@@ -26,12 +29,16 @@ pub fn service(out: &mut Out, service: &Value, around: &Around) {
     out.field(0, "IP", or_none(spec.at("clusterIP").str()));
     let all = joined(spec.at("clusterIPs"), ",");
     out.field(0, "IPs", or_none(&all));
-    for (name, value) in [("External IPs", joined(spec.at("externalIPs"), ",")), ("External Name", spec.at("externalName").str().to_string())] {
+    for (name, value) in [
+        ("External IPs", joined(spec.at("externalIPs"), ",")),
+        ("External Name", spec.at("externalName").str().to_string()),
+    ] {
         if !value.is_empty() {
             out.field(0, name, &value);
         }
     }
-    let ingress: Vec<&str> = service.at("status").at("loadBalancer").at("ingress").items().iter().map(|i| i.at("ip").str()).collect();
+    let ingress: Vec<&str> =
+        service.at("status").at("loadBalancer").at("ingress").items().iter().map(|i| i.at("ip").str()).collect();
     if !ingress.is_empty() {
         out.field(0, "LoadBalancer Ingress", &ingress.join(", "));
     }
@@ -46,7 +53,9 @@ pub fn service(out: &mut Out, service: &Value, around: &Around) {
         out.field(0, "Endpoints", &endpoints(port.at("name").str(), around));
     }
     out.field(0, "Session Affinity", spec.at("sessionAffinity").str());
-    for (name, field) in [("External Traffic Policy", "externalTrafficPolicy"), ("Internal Traffic Policy", "internalTrafficPolicy")] {
+    for (name, field) in
+        [("External Traffic Policy", "externalTrafficPolicy"), ("Internal Traffic Policy", "internalTrafficPolicy")]
+    {
         if !spec.at(field).str().is_empty() {
             out.field(0, name, spec.at(field).str());
         }
@@ -96,7 +105,11 @@ pub fn deployment(out: &mut Out, object: &Value, around: &Around) {
     out.field(0, "MinReadySeconds", &spec.at("minReadySeconds").int().to_string());
     let rolling = spec.at("strategy").at("rollingUpdate");
     if !rolling.is_null() {
-        let text = format!("{} max unavailable, {} max surge", text_of(rolling.at("maxUnavailable")), text_of(rolling.at("maxSurge")));
+        let text = format!(
+            "{} max unavailable, {} max surge",
+            text_of(rolling.at("maxUnavailable")),
+            text_of(rolling.at("maxSurge"))
+        );
         out.field(0, "RollingUpdateStrategy", &text);
     }
     write_template(out, spec.at("template"));
@@ -105,7 +118,9 @@ pub fn deployment(out: &mut Out, object: &Value, around: &Around) {
         out.line(0, "Conditions:");
         out.line(0, "  Type\tStatus\tReason");
         out.line(0, "  ----\t------\t------");
-        conditions.iter().for_each(|c| out.line(0, &format!("  {} \t{}\t{}", c.at("type").str(), c.at("status").str(), c.at("reason").str())));
+        conditions.iter().for_each(|c| {
+            out.line(0, &format!("  {} \t{}\t{}", c.at("type").str(), c.at("status").str(), c.at("reason").str()))
+        });
     }
     if around.related.is_empty() {
         return;
@@ -113,7 +128,14 @@ pub fn deployment(out: &mut Out, object: &Value, around: &Around) {
     let revision = |o: &Value| o.at("metadata").at("annotations").at(crate::core::rollout::REVISION).str().to_string();
     let of = |new: bool| {
         let sets = around.related.iter().filter(|s| (revision(s) == revision(object)) == new);
-        let shown = |s: &Value| format!("{} ({}/{} replicas created)", s.at("metadata").at("name").str(), s.at("status").at("replicas").int(), s.at("spec").at("replicas").int());
+        let shown = |s: &Value| {
+            format!(
+                "{} ({}/{} replicas created)",
+                s.at("metadata").at("name").str(),
+                s.at("status").at("replicas").int(),
+                s.at("spec").at("replicas").int()
+            )
+        };
         let text: Vec<String> = sets.map(shown).collect();
         or_none(&text.join(", ")).to_string()
     };
@@ -124,7 +146,13 @@ pub fn deployment(out: &mut Out, object: &Value, around: &Around) {
 /// How many pods are in which phase.
 fn pods_status(pods: &[Value]) -> String {
     let count = |phase: &str| pods.iter().filter(|p| p.at("status").at("phase").str() == phase).count();
-    format!("{} Running / {} Waiting / {} Succeeded / {} Failed", count("Running"), count("Pending"), count("Succeeded"), count("Failed"))
+    format!(
+        "{} Running / {} Waiting / {} Succeeded / {} Failed",
+        count("Running"),
+        count("Pending"),
+        count("Succeeded"),
+        count("Failed")
+    )
 }
 
 /// Any other workload: head, counts, template.
@@ -161,14 +189,22 @@ pub fn workload(out: &mut Out, object: &Value, around: &Around) {
                     out.field(0, name, &time(status.at(field).str()));
                 }
             }
-            let text = format!("{} Active ({} Ready) / {} Succeeded / {} Failed", count("active"), count("ready"), count("succeeded"), count("failed"));
+            let text = format!(
+                "{} Active ({} Ready) / {} Succeeded / {} Failed",
+                count("active"),
+                count("ready"),
+                count("succeeded"),
+                count("failed")
+            );
             out.field(0, "Pods Statuses", &text);
         }
         "StatefulSet" => {
             out.field(0, "Replicas", &format!("{} desired | {} total", spec.at("replicas").int(), count("replicas")));
             out.field(0, "Update Strategy", spec.at("updateStrategy").at("type").str());
         }
-        _ => out.field(0, "Replicas", &format!("{} current / {} desired", count("replicas"), spec.at("replicas").int())),
+        _ => {
+            out.field(0, "Replicas", &format!("{} current / {} desired", count("replicas"), spec.at("replicas").int()))
+        }
     }
     if kind != "Job" {
         out.field(0, "Pods Status", &pods_status(&around.related));

@@ -6,7 +6,9 @@ use platform::Rng;
 use serde_json::{Value, json};
 
 fn pod(spec: Value) -> Pod {
-    let mut pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": spec})).expect("pod");
+    let mut pod: Pod =
+        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": spec}))
+            .expect("pod");
     if pod.spec.restart_policy.is_empty() {
         pod.spec.restart_policy = "Always".into();
     }
@@ -32,7 +34,18 @@ impl Node {
     fn new(seed: u64, pod: Pod) -> Node {
         let now = WallTime::from_unix(1_000_000, 0);
         let machine = Machine::new(pod, now);
-        Node { machine, rng: Rng::from_seed(seed), now, seen: Observation::default(), pending: Vec::new(), wake: None, ids: 0, exits: Vec::new(), started: Vec::new(), finished: false }
+        Node {
+            machine,
+            rng: Rng::from_seed(seed),
+            now,
+            seen: Observation::default(),
+            pending: Vec::new(),
+            wake: None,
+            ids: 0,
+            exits: Vec::new(),
+            started: Vec::new(),
+            finished: false,
+        }
     }
 
     fn event(&mut self, event: Event) {
@@ -74,8 +87,18 @@ impl Node {
             }
             Effect::Pull { .. } => outcome = Outcome::Image("sha256:1".into()),
             Effect::Start { container, attempt, .. } => {
-                let sandbox = self.seen.sandboxes.iter().rev().find(|s| s.ready).map(|s| s.id.clone()).expect("a start needs a sandbox");
-                assert!(!self.seen.containers.iter().any(|c| c.name == container && c.state == Run::Running), "two of {container}");
+                let sandbox = self
+                    .seen
+                    .sandboxes
+                    .iter()
+                    .rev()
+                    .find(|s| s.ready)
+                    .map(|s| s.id.clone())
+                    .expect("a start needs a sandbox");
+                assert!(
+                    !self.seen.containers.iter().any(|c| c.name == container && c.state == Run::Running),
+                    "two of {container}"
+                );
                 self.ids += 1;
                 self.started.push(container.clone());
                 self.seen.containers.push(ContainerSeen {
@@ -91,7 +114,10 @@ impl Node {
             }
             Effect::Stop { id, .. } => self.end(&id, 143),
             Effect::StopSandbox { id } => {
-                assert!(!self.seen.containers.iter().any(|c| c.state == Run::Running), "a sandbox stops before its containers");
+                assert!(
+                    !self.seen.containers.iter().any(|c| c.state == Run::Running),
+                    "a sandbox stops before its containers"
+                );
                 self.seen.sandboxes.iter_mut().filter(|s| s.id == id).for_each(|s| s.ready = false);
             }
             Effect::Volumes | Effect::Cleanup => {}
@@ -111,7 +137,10 @@ impl Node {
         self.look();
         for _ in 0..steps {
             self.now = self.now.plus(Duration::from_millis(self.rng.below(50)));
-            let ending = self.exits.iter().position(|(name, _)| self.seen.containers.iter().any(|c| c.name == *name && c.state == Run::Running));
+            let ending = self
+                .exits
+                .iter()
+                .position(|(name, _)| self.seen.containers.iter().any(|c| c.name == *name && c.state == Run::Running));
             match (self.pending.is_empty(), ending) {
                 (false, _) if self.rng.chance(80) => {
                     let i = self.rng.below(self.pending.len() as u64) as usize;
@@ -120,7 +149,13 @@ impl Node {
                 }
                 (_, Some(i)) if self.rng.chance(50) => {
                     let (name, code) = self.exits.remove(i);
-                    let id = self.seen.containers.iter().rev().find(|c| c.name == name && c.state == Run::Running).map(|c| c.id.clone());
+                    let id = self
+                        .seen
+                        .containers
+                        .iter()
+                        .rev()
+                        .find(|c| c.name == name && c.state == Run::Running)
+                        .map(|c| c.id.clone());
                     self.end(&id.expect("runs"), code);
                     self.look();
                 }
@@ -137,7 +172,11 @@ impl Node {
     }
 
     fn status(&self) -> Value {
-        status::build(&self.machine, &status::Host { ips: vec!["192.0.2.1".into()], runtime: "corten".into() }, self.now)
+        status::build(
+            &self.machine,
+            &status::Host { ips: vec!["192.0.2.1".into()], runtime: "corten".into() },
+            self.now,
+        )
     }
 }
 
@@ -161,7 +200,13 @@ fn starts_in_order() {
         let status = node.status();
         assert_eq!(status["phase"], "Running", "seed {seed}");
         assert_eq!(status["podIP"], "10.0.0.1");
-        let ready = status["conditions"].as_array().expect("list").iter().find(|c| c["type"] == "Ready").expect("ready").clone();
+        let ready = status["conditions"]
+            .as_array()
+            .expect("list")
+            .iter()
+            .find(|c| c["type"] == "Ready")
+            .expect("ready")
+            .clone();
         assert_eq!(ready["status"], "True", "seed {seed}: {status:#}");
     });
 }
@@ -194,7 +239,11 @@ fn restart_policies() {
             let mut node = Node::new(seed, pod(json!({"restartPolicy": policy, "containers": [{"name": "a"}]})));
             node.exits = codes.iter().map(|c| ("a", *c)).collect();
             node.run(500);
-            assert_eq!((node.status()["phase"].as_str(), node.started.len()), (Some(phase), starts), "{policy} seed {seed}");
+            assert_eq!(
+                (node.status()["phase"].as_str(), node.started.len()),
+                (Some(phase), starts),
+                "{policy} seed {seed}"
+            );
             if phase != "Running" {
                 assert_eq!(node.machine.life, Life::Terminated { why: Why::Completed }, "{policy} seed {seed}");
             }
@@ -234,7 +283,10 @@ fn failed_pulls_are_shown() {
         node.carry_out(effect);
     }
     node.pending.clear();
-    node.finish(Key::Pull("a".into()), Outcome::Failed { reason: "ErrImagePull".into(), message: "no such image".into() });
+    node.finish(
+        Key::Pull("a".into()),
+        Outcome::Failed { reason: "ErrImagePull".into(), message: "no such image".into() },
+    );
     let state = node.status()["containerStatuses"][0]["state"]["waiting"].clone();
     assert_eq!(state["reason"], "ImagePullBackOff", "{state}");
     assert!(state["message"].as_str().expect("text").contains("ErrImagePull: no such image"), "{state}");
@@ -248,7 +300,8 @@ fn probes_decide() {
     node.run(100);
     assert_eq!(node.status()["containerStatuses"][0]["ready"], false);
     let id = node.seen.containers[0].id.clone();
-    let probe = |kind, passed| Event::Probed { container: "a".into(), id: id.clone(), kind, passed, message: String::new() };
+    let probe =
+        |kind, passed| Event::Probed { container: "a".into(), id: id.clone(), kind, passed, message: String::new() };
     node.event(probe(ProbeKind::Readiness, true));
     assert_eq!(node.status()["containerStatuses"][0]["ready"], true);
     node.event(probe(ProbeKind::Liveness, false));
@@ -262,16 +315,28 @@ fn probes_decide() {
 fn a_deadline_ends_the_pod() {
     let mut node = Node::new(1, pod(json!({"activeDeadlineSeconds": 5, "containers": [{"name": "a"}]})));
     node.run(300);
-    assert_eq!((node.status()["phase"].as_str(), node.status()["reason"].as_str()), (Some("Failed"), Some("DeadlineExceeded")));
+    assert_eq!(
+        (node.status()["phase"].as_str(), node.status()["reason"].as_str()),
+        (Some("Failed"), Some("DeadlineExceeded"))
+    );
 }
 
 #[test]
 fn a_new_kubelet_goes_on() {
     let mut pod = pod(json!({"containers": [{"name": "a", "readinessProbe": {}, "startupProbe": {}}]}));
-    pod.status = serde_json::from_value(json!({"containerStatuses": [{"name": "a", "containerID": "corten://c1", "ready": true, "started": true}]})).expect("status");
+    pod.status = serde_json::from_value(
+        json!({"containerStatuses": [{"name": "a", "containerID": "corten://c1", "ready": true, "started": true}]}),
+    )
+    .expect("status");
     let mut node = Node::new(1, pod);
     node.seen.sandboxes.push(SandboxSeen { id: "s1".into(), ready: true, ..SandboxSeen::default() });
-    let running = ContainerSeen { id: "c1".into(), name: "a".into(), sandbox: "s1".into(), state: Run::Running, ..ContainerSeen::default() };
+    let running = ContainerSeen {
+        id: "c1".into(),
+        name: "a".into(),
+        sandbox: "s1".into(),
+        state: Run::Running,
+        ..ContainerSeen::default()
+    };
     node.seen.containers.push(running);
     node.run(50);
     assert!(node.started.is_empty());

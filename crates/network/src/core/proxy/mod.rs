@@ -80,7 +80,8 @@ impl Proxy {
         let id = (namespace.to_string(), name.to_string());
         let owner = slice.as_ref().and_then(|s| s.service()).map(|(ns, n)| Arc::new((ns.to_string(), n.to_string())));
         if let Some(old) = self.slice_owner.remove(&id) {
-            let same = owner.as_ref() == Some(&old) && self.slices.get(&old).and_then(|s| s.get(name)) == slice.as_ref();
+            let same =
+                owner.as_ref() == Some(&old) && self.slices.get(&old).and_then(|s| s.get(name)) == slice.as_ref();
             if same {
                 self.slice_owner.insert(id, old);
                 return;

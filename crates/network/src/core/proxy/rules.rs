@@ -167,7 +167,17 @@ pub fn contribution<'a>(
     for port in &spec.ports {
         let Some(protocol) = Protocol::parse(&port.protocol) else { continue };
         let targets = targets(settings, port, slices.clone(), &mut out);
-        PortRules { settings, service, port, protocol, cluster_ip, targets, out: &mut out, label: format!("{}/{}/{}/{}", name.0, name.1, protocol.name(), port.port) }.add();
+        PortRules {
+            settings,
+            service,
+            port,
+            protocol,
+            cluster_ip,
+            targets,
+            out: &mut out,
+            label: format!("{}/{}/{}/{}", name.0, name.1, protocol.name(), port.port),
+        }
+        .add();
     }
     out.elements.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     out.elements.dedup_by(|a, b| a.0 == b.0 && a.1 == b.1);
@@ -183,7 +193,8 @@ fn targets<'a>(
     let mut all: BTreeMap<Target, &Endpoint> = BTreeMap::new();
     for slice in slices.filter(|s| s.address_type == "IPv4") {
         let same = |p: &&crate::core::views::EndpointPort| {
-            p.name.as_deref().unwrap_or("") == port.name && Protocol::parse(p.protocol.as_deref().unwrap_or("")) == Protocol::parse(&port.protocol)
+            p.name.as_deref().unwrap_or("") == port.name
+                && Protocol::parse(p.protocol.as_deref().unwrap_or("")) == Protocol::parse(&port.protocol)
         };
         let Some(number) = slice.ports.iter().find(same).and_then(|p| p.port) else { continue };
         for endpoint in &slice.endpoints {
@@ -255,7 +266,8 @@ impl PortRules<'_> {
     /// Every way in but the cluster address; `None` is any address of the node.
     fn external_entrances(&self) -> Vec<(Option<Ipv4Addr>, u16)> {
         let external = self.service.spec.external_ips.iter().filter_map(|a| a.parse().ok());
-        let mut all: Vec<_> = external.chain(self.load_balancer_addresses()).map(|a| (Some(a), self.port.port)).collect();
+        let mut all: Vec<_> =
+            external.chain(self.load_balancer_addresses()).map(|a| (Some(a), self.port.port)).collect();
         if self.port.node_port != 0 {
             all.push((None, self.port.node_port));
         }
@@ -322,7 +334,8 @@ impl PortRules<'_> {
             Expr::Equal(0, 2_u32.to_ne_bytes().to_vec()),
             Expr::Then(Verdict::Goto(all)),
         ];
-        let outside = if local.is_empty() { Verdict::Drop } else { Verdict::Goto(self.pick_chain(Pick::Local, &local)) };
+        let outside =
+            if local.is_empty() { Verdict::Drop } else { Verdict::Goto(self.pick_chain(Pick::Local, &local)) };
         let name: Arc<str> = format!("external-{}", self.label).into();
         self.out.chains.insert(name.clone(), vec![from_pod, from_node, vec![Expr::Then(outside)]]);
         self.dispatch(address, port, Verdict::Goto(name));
@@ -366,7 +379,10 @@ impl PortRules<'_> {
         if sticky {
             choose.push(Expr::VerdictOf(0, Shared::Sticky.name().into()));
         } else {
-            choose.extend([Expr::DataOf { key: 0, map: Shared::Endpoints.name().into(), to: 4 }, Expr::Dnat { address: 4, port: 5 }]);
+            choose.extend([
+                Expr::DataOf { key: 0, map: Shared::Endpoints.name().into(), to: 4 },
+                Expr::Dnat { address: 4, port: 5 },
+            ]);
         }
         rules.push(choose);
         self.out.chains.insert(name.clone(), rules);
@@ -389,13 +405,15 @@ impl PortRules<'_> {
             Expr::Dnat { address: 4, port: 5 },
         ];
         self.out.chains.insert(chain.clone(), vec![go]);
-        let known = vec![Expr::Load(0, Load::SourceAddress), Expr::In(0, clients), Expr::Then(Verdict::Goto(chain.clone()))];
+        let known =
+            vec![Expr::Load(0, Load::SourceAddress), Expr::In(0, clients), Expr::Then(Verdict::Goto(chain.clone()))];
         (chain, known)
     }
 
     /// Load balancer addresses that only some sources may use.
     fn guard(&mut self) {
-        let ranges: Vec<Cidr> = self.service.spec.load_balancer_source_ranges.iter().filter_map(|r| Cidr::parse(r.trim())).collect();
+        let ranges: Vec<Cidr> =
+            self.service.spec.load_balancer_source_ranges.iter().filter_map(|r| Cidr::parse(r.trim())).collect();
         let addresses = self.load_balancer_addresses();
         if self.service.spec.load_balancer_source_ranges.is_empty() || addresses.is_empty() {
             return;

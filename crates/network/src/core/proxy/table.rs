@@ -216,7 +216,8 @@ fn base(tx: &mut Transaction, settings: &Settings) {
     tx.add_chain("check", None);
     tx.add_rule("check", &lookup(Shared::Empty, false));
     // A port that the service does not have, and addresses that no service has.
-    let known = [Expr::Load(0, Load::DestinationAddress), Expr::In(0, Shared::ClusterAddresses.name().into()), Expr::Reject];
+    let known =
+        [Expr::Load(0, Load::DestinationAddress), Expr::In(0, Shared::ClusterAddresses.name().into()), Expr::Reject];
     tx.add_rule("check", &known);
     let mut unknown = in_block(Load::DestinationAddress, &settings.service_block, true);
     unknown.push(Expr::Then(Verdict::Drop));
@@ -244,19 +245,25 @@ fn base(tx: &mut Transaction, settings: &Settings) {
     }
     tx.add_chain("nat-postrouting", chain("nat", 4, 100));
     let bit = MASQUERADE_MARK;
-    tx.add_rule("nat-postrouting", &[
-        Expr::Load(0, Load::Mark),
-        Expr::Bits(0, bit.to_ne_bytes().to_vec(), vec![0; 4]),
-        Expr::Equal(0, bit.to_ne_bytes().to_vec()),
-        Expr::Load(0, Load::Mark),
-        Expr::Bits(0, (!bit).to_ne_bytes().to_vec(), vec![0; 4]),
-        Expr::SetMark(0),
-        Expr::Masquerade,
-    ]);
-    tx.add_rule("nat-postrouting", &[
-        Expr::Load(0, Load::SourceAddress),
-        Expr::Load(1, Load::DestinationAddress),
-        Expr::In(0, Shared::Hairpin.name().into()),
-        Expr::Masquerade,
-    ]);
+    tx.add_rule(
+        "nat-postrouting",
+        &[
+            Expr::Load(0, Load::Mark),
+            Expr::Bits(0, bit.to_ne_bytes().to_vec(), vec![0; 4]),
+            Expr::Equal(0, bit.to_ne_bytes().to_vec()),
+            Expr::Load(0, Load::Mark),
+            Expr::Bits(0, (!bit).to_ne_bytes().to_vec(), vec![0; 4]),
+            Expr::SetMark(0),
+            Expr::Masquerade,
+        ],
+    );
+    tx.add_rule(
+        "nat-postrouting",
+        &[
+            Expr::Load(0, Load::SourceAddress),
+            Expr::Load(1, Load::DestinationAddress),
+            Expr::In(0, Shared::Hairpin.name().into()),
+            Expr::Masquerade,
+        ],
+    );
 }

@@ -11,7 +11,8 @@ fn settings() -> Settings {
 }
 
 fn service(number: usize, more: &Value) -> Service {
-    let mut spec = json!({"clusterIP": format!("10.96.{}.{}", number / 250, number % 250 + 1), "ports": [{"port": 80}]});
+    let mut spec =
+        json!({"clusterIP": format!("10.96.{}.{}", number / 250, number % 250 + 1), "ports": [{"port": 80}]});
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
     }

@@ -30,7 +30,13 @@ fn bench(name: &str, second: &str) -> (PathBuf, ExecCni) {
 
 fn request() -> CniRequest {
     let port = PortMapping { host_port: 80, container_port: 8080, protocol: "tcp", host_ip: None };
-    CniRequest { container_id: "c1".into(), interface: "eth0".into(), netns: Some("/run/ns".into()), port_mappings: vec![port], ..CniRequest::default() }
+    CniRequest {
+        container_id: "c1".into(),
+        interface: "eth0".into(),
+        netns: Some("/run/ns".into()),
+        port_mappings: vec![port],
+        ..CniRequest::default()
+    }
 }
 
 #[tokio::test]
@@ -43,7 +49,12 @@ async fn runs_the_list_in_order_and_back() {
     let log = fs::read_to_string(dir.join("log")).expect("log");
     let calls: Vec<&str> = log.lines().filter(|l| l.starts_with("one ") || l.starts_with("two ")).collect();
     assert_eq!(calls, ["one ADD eth0 c1", "two ADD eth0 c1", "two DEL eth0 c1", "one DEL eth0 c1"]);
-    assert!(log.contains(r#""prevResult":{"cniVersion":"1.0.0","ips""#) && log.contains(r#""hostPort":80"#) && !log.contains("capabilities"), "{log}");
+    assert!(
+        log.contains(r#""prevResult":{"cniVersion":"1.0.0","ips""#)
+            && log.contains(r#""hostPort":80"#)
+            && !log.contains("capabilities"),
+        "{log}"
+    );
     fs::remove_dir_all(&dir).expect("clean up");
 }
 

@@ -151,7 +151,9 @@ fn conditions(args: &[Arg], verdict: u32) -> Result<Vec<Bpf>, String> {
             match jump {
                 Jump::Next => Ok(0),
                 Jump::Pass(n) => Ok(n),
-                Jump::Fail => u8::try_from(total - i - 1).map_err(|_| "seccomp rule has too many conditions".to_string()),
+                Jump::Fail => {
+                    u8::try_from(total - i - 1).map_err(|_| "seccomp rule has too many conditions".to_string())
+                }
             }
         };
         out.push((op, distance(yes)?, distance(no)?, k));

@@ -28,7 +28,10 @@ fn anti(pod: &Pod) -> Option<&PodAffinity> {
 /// Whether `owner`'s term is about `other`.
 fn about(term: &PodTerm, owner: &Pod, other: &Pod, cluster: &Snapshot) -> bool {
     let namespace = &other.meta().namespace;
-    let by_selector = term.namespace_selector.as_ref().is_some_and(|s| cluster.namespaces.get(namespace).is_some_and(|l| s.matches(l)));
+    let by_selector = term
+        .namespace_selector
+        .as_ref()
+        .is_some_and(|s| cluster.namespaces.get(namespace).is_some_and(|l| s.matches(l)));
     let named = if term.namespaces.is_empty() && term.namespace_selector.is_none() {
         *namespace == owner.meta().namespace
     } else {
@@ -66,7 +69,8 @@ fn domain(node: &NodeInfo, key: &str) -> Option<Domain> {
 
 impl Filter for InterPodAffinity {
     const NAME: &'static str = "InterPodAffinity";
-    const WAKES_ON: &'static [Wake] = &[Wake::NodeAdded, Wake::NodeLabels, Wake::PodPlaced, Wake::PodGone, Wake::PodItself];
+    const WAKES_ON: &'static [Wake] =
+        &[Wake::NodeAdded, Wake::NodeLabels, Wake::PodPlaced, Wake::PodGone, Wake::PodItself];
     type State = State;
 
     fn pre_filter(&self, cluster: &Snapshot, pod: &Pod) -> PreFilter<State> {
@@ -93,7 +97,11 @@ impl Filter for InterPodAffinity {
             }
         }
         state.may_be_first = state.wanted.is_empty() && near.iter().all(|t| about(t, pod, pod, cluster));
-        if state.refused.is_empty() && near.is_empty() && away.is_empty() { PreFilter::Skip } else { PreFilter::Run(state) }
+        if state.refused.is_empty() && near.is_empty() && away.is_empty() {
+            PreFilter::Skip
+        } else {
+            PreFilter::Run(state)
+        }
     }
 
     fn filter(&self, state: &State, pod: &Pod, node: &NodeInfo) -> Verdict {

@@ -14,12 +14,17 @@ impl Filter for NodeUnschedulable {
     type State = bool;
 
     fn pre_filter(&self, _: &Snapshot, pod: &Pod) -> PreFilter<bool> {
-        let taint = Taint { key: "node.kubernetes.io/unschedulable".into(), value: String::new(), effect: "NoSchedule".into() };
+        let taint =
+            Taint { key: "node.kubernetes.io/unschedulable".into(), value: String::new(), effect: "NoSchedule".into() };
         PreFilter::Run(pod.view.spec.tolerations.iter().any(|t| tolerates(t, &taint)))
     }
 
     fn filter(&self, tolerated: &bool, _: &Pod, node: &NodeInfo) -> Verdict {
-        if node.node.spec.unschedulable && !tolerated { Verdict::never("node(s) were unschedulable") } else { Verdict::Fits }
+        if node.node.spec.unschedulable && !tolerated {
+            Verdict::never("node(s) were unschedulable")
+        } else {
+            Verdict::Fits
+        }
     }
 }
 
@@ -62,7 +67,8 @@ impl Filter for NodePorts {
     }
 
     fn filter(&self, (): &(), pod: &Pod, node: &NodeInfo) -> Verdict {
-        let taken = node.pods.values().flat_map(|p| &p.ports).any(|used| pod.ports.iter().any(|want| clash(want, used)));
+        let taken =
+            node.pods.values().flat_map(|p| &p.ports).any(|used| pod.ports.iter().any(|want| clash(want, used)));
         if taken { Verdict::no("node(s) didn't have free ports for the requested pod ports") } else { Verdict::Fits }
     }
 }

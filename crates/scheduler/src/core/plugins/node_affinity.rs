@@ -14,7 +14,8 @@ fn term_matches(term: &NodeTerm, node: &NodeInfo) -> bool {
         return false;
     }
     let fields = BTreeMap::from([("metadata.name".to_string(), node.name().to_string())]);
-    term.match_expressions.iter().all(|e| e.matches(&node.node.metadata.labels)) && term.match_fields.iter().all(|e| e.matches(&fields))
+    term.match_expressions.iter().all(|e| e.matches(&node.node.metadata.labels))
+        && term.match_fields.iter().all(|e| e.matches(&fields))
 }
 
 /// Whether a node is one that the pod selects.
@@ -52,7 +53,11 @@ impl Filter for NodeAffinity {
     }
 
     fn filter(&self, (): &(), pod: &Pod, node: &NodeInfo) -> Verdict {
-        if selects(&pod.view.spec, node) { Verdict::Fits } else { Verdict::never("node(s) didn't match Pod's node affinity/selector") }
+        if selects(&pod.view.spec, node) {
+            Verdict::Fits
+        } else {
+            Verdict::never("node(s) didn't match Pod's node affinity/selector")
+        }
     }
 }
 

@@ -90,7 +90,8 @@ impl Counted {
 
 impl Filter for PodTopologySpread {
     const NAME: &'static str = "PodTopologySpread";
-    const WAKES_ON: &'static [Wake] = &[Wake::NodeAdded, Wake::NodeLabels, Wake::NodeTaints, Wake::PodPlaced, Wake::PodGone, Wake::PodItself];
+    const WAKES_ON: &'static [Wake] =
+        &[Wake::NodeAdded, Wake::NodeLabels, Wake::NodeTaints, Wake::PodPlaced, Wake::PodGone, Wake::PodItself];
     type State = Vec<Counted>;
 
     fn pre_filter(&self, cluster: &Snapshot, pod: &Pod) -> PreFilter<Vec<Counted>> {
@@ -107,7 +108,8 @@ impl Filter for PodTopologySpread {
                     continue;
                 }
                 let found = node.pods.values().filter(|p| rule.matches(p, namespace)).count() as i64;
-                *domains.entry(node.label(&rule.spread.topology_key).unwrap_or_default().to_string()).or_insert(0) += found;
+                *domains.entry(node.label(&rule.spread.topology_key).unwrap_or_default().to_string()).or_insert(0) +=
+                    found;
             }
             let self_matches = rule.matches(pod, namespace);
             Counted { rule, domains, self_matches }
@@ -178,8 +180,12 @@ impl Score for PodTopologySpread {
     }
 
     fn normalize(&self, state: &Vec<Soft>, nodes: &[Arc<NodeInfo>], scores: &mut [i64]) {
-        let ignored: BTreeSet<usize> =
-            nodes.iter().enumerate().filter(|(_, n)| state.iter().any(|s| n.label(&s.key).is_none())).map(|(i, _)| i).collect();
+        let ignored: BTreeSet<usize> = nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| state.iter().any(|s| n.label(&s.key).is_none()))
+            .map(|(i, _)| i)
+            .collect();
         let counted = || scores.iter().enumerate().filter(|(i, _)| !ignored.contains(i)).map(|(_, s)| *s);
         let (least, most) = (counted().min().unwrap_or(0), counted().max().unwrap_or(0));
         for (i, score) in scores.iter_mut().enumerate() {

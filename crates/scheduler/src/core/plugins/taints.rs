@@ -10,7 +10,9 @@ pub struct TaintToleration;
 
 /// Whether a toleration covers a taint.
 pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    if (!toleration.effect.is_empty() && toleration.effect != taint.effect) || (!toleration.key.is_empty() && toleration.key != taint.key) {
+    if (!toleration.effect.is_empty() && toleration.effect != taint.effect)
+        || (!toleration.key.is_empty() && toleration.key != taint.key)
+    {
         return false;
     }
     match toleration.operator.as_str() {

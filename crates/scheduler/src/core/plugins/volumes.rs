@@ -18,7 +18,10 @@ impl Filter for VolumeBinding {
             match cluster.claims.get(&key) {
                 None => return PreFilter::Reject(format!("persistentvolumeclaim \"{}\" not found", claim.claim_name)),
                 Some(found) if found.metadata.is_deleting() => {
-                    return PreFilter::Reject(format!("persistentvolumeclaim \"{}\" is being deleted", claim.claim_name));
+                    return PreFilter::Reject(format!(
+                        "persistentvolumeclaim \"{}\" is being deleted",
+                        claim.claim_name
+                    ));
                 }
                 Some(_) => {}
             }
