@@ -5,7 +5,8 @@ use crate::{paths, pki, server};
 use apiserver::{ServerConfig, Settings, User};
 use platform::Env;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Its flags.
 pub const SPEC: Spec = Spec {
@@ -64,17 +65,7 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
     let now = env.wall().unix_seconds();
     let data = flags.path("data-dir").unwrap_or_else(|| PathBuf::from(paths::DATA_DIR));
     let cert_dir = flags.path("cert-dir").unwrap_or_else(|| data.join("pki"));
-    for (flag, want) in [("authorization-mode", "Node,RBAC"), ("allow-privileged", "true")] {
-        if let Some(v) = flags.get(flag)
-            && v != want
-        {
-            return Err(format!("flag --{flag}: only {want} is supported, got {v}"));
-        }
-    }
-    let plugins = flags.list("enable-admission-plugins");
-    if let Some(p) = plugins.iter().find(|p| *p != "NodeRestriction") {
-        return Err(format!("flag --enable-admission-plugins: {p} cannot be switched on yet"));
-    }
+    let plugins = plugins(flags)?;
     let bind: IpAddr = flags.parsed("bind-address", IpAddr::V4(Ipv4Addr::UNSPECIFIED))?;
     let port: u16 = flags.parsed("secure-port", 6443)?;
     let advertise: IpAddr = flags
@@ -84,35 +75,8 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
         Some(servers) => crate::etcd_store::open(env, flags, servers, &data.join("encryption.key")).await?,
         None => server::open_log(env, &data.join("store"), &data.join("encryption.key")).await?,
     };
-    let pair = match (flags.path("tls-cert-file"), flags.path("tls-private-key-file")) {
-        (Some(cert), Some(key)) => pki::Pair { cert: paths::read(&cert)?, key: paths::read(&key)? },
-        _ => {
-            let authority = pki::Authority::open(&cert_dir, now)?;
-            let names = [
-                "localhost",
-                "kubernetes",
-                "kubernetes.default",
-                "kubernetes.default.svc",
-                "kubernetes.default.svc.cluster.local",
-            ]
-            .map(String::from);
-            let addresses =
-                [advertise, IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::from(u32::from(cidr.0) + 1))];
-            let stamp = format!("{names:?} {addresses:?}");
-            authority.kept(
-                &cert_dir,
-                "apiserver",
-                || authority.server("kube-apiserver", &names, &addresses, now),
-                &stamp,
-            )?
-        }
-    };
+    let pair = serving(flags, &cert_dir, advertise, cidr, now)?;
     let client_ca = flags.path("client-ca-file").map(|p| paths::read(&p)).transpose()?;
-    let kubelet = match (flags.path("kubelet-client-certificate"), flags.path("kubelet-client-key"), flags.path("kubelet-certificate-authority")) {
-        (Some(cert), Some(key), Some(ca)) => Some(pki::client_config(&paths::read(&ca)?, &pki::Pair { cert: paths::read(&cert)?, key: paths::read(&key)? })?),
-        (None, None, None) => None,
-        _ => return Err("flags --kubelet-client-certificate, --kubelet-client-key and --kubelet-certificate-authority are needed together".into()),
-    };
     let signing = flags.path("service-account-signing-key-file").unwrap_or_else(|| cert_dir.join("sa.key"));
     let ports = flags.get("service-node-port-range").unwrap_or("30000-32767");
     let node_ports = ports
@@ -138,13 +102,75 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
             tokens: tokens(flags)?,
             anonymous: flags.bool("anonymous-auth", true)?,
             anonymous_paths: None,
-            kubelet,
+            kubelet: kubelet_client(flags)?,
             ..ServerConfig::default()
         },
         signer: pki::signer(&signing)?,
         listen: vec![SocketAddr::new(bind, port)],
         tls: pki::server_config(&pair, client_ca.as_deref())?,
     })
+}
+
+/// The admission plugins that are switched on beyond the default; refuses what is not supported.
+fn plugins(flags: &Flags) -> Result<Vec<String>, String> {
+    for (flag, want) in [("authorization-mode", "Node,RBAC"), ("allow-privileged", "true")] {
+        if let Some(v) = flags.get(flag)
+            && v != want
+        {
+            return Err(format!("flag --{flag}: only {want} is supported, got {v}"));
+        }
+    }
+    let plugins = flags.list("enable-admission-plugins");
+    if let Some(p) = plugins.iter().find(|p| *p != "NodeRestriction") {
+        return Err(format!("flag --enable-admission-plugins: {p} cannot be switched on yet"));
+    }
+    Ok(plugins)
+}
+
+/// The serving certificate that was given, or one of our own authority.
+fn serving(
+    flags: &Flags,
+    cert_dir: &Path,
+    advertise: IpAddr,
+    cidr: (Ipv4Addr, u8),
+    now: i64,
+) -> Result<pki::Pair, String> {
+    match (flags.path("tls-cert-file"), flags.path("tls-private-key-file")) {
+        (Some(cert), Some(key)) => Ok(pki::Pair { cert: paths::read(&cert)?, key: paths::read(&key)? }),
+        _ => {
+            let authority = pki::Authority::open(cert_dir, now)?;
+            let names = [
+                "localhost",
+                "kubernetes",
+                "kubernetes.default",
+                "kubernetes.default.svc",
+                "kubernetes.default.svc.cluster.local",
+            ]
+            .map(String::from);
+            let addresses =
+                [advertise, IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::from(u32::from(cidr.0) + 1))];
+            let stamp = format!("{names:?} {addresses:?}");
+            authority.kept(
+                cert_dir,
+                "apiserver",
+                || authority.server("kube-apiserver", &names, &addresses, now),
+                &stamp,
+            )
+        }
+    }
+}
+
+/// How the server shows itself to kubelets, if it was told.
+fn kubelet_client(flags: &Flags) -> Result<Option<Arc<rustls::ClientConfig>>, String> {
+    let path = |flag: &str| flags.path(flag);
+    match (path("kubelet-client-certificate"), path("kubelet-client-key"), path("kubelet-certificate-authority")) {
+        (Some(cert), Some(key), Some(ca)) => {
+            let pair = pki::Pair { cert: paths::read(&cert)?, key: paths::read(&key)? };
+            Ok(Some(pki::client_config(&paths::read(&ca)?, &pair)?))
+        }
+        (None, None, None) => Ok(None),
+        _ => Err("flags --kubelet-client-certificate, --kubelet-client-key and --kubelet-certificate-authority are needed together".into()),
+    }
 }
 
 /// `10.96.0.0/16`.

@@ -2,7 +2,7 @@
 //!
 //! - crates use only what their row allows;
 //! - `core/` is pure; crates of the simulation reach time, tasks, files and sockets only through `platform`;
-//! - every file says what it is for; files and functions stay small; little stands twice.
+//! - every file says what it is for; files and functions stay small; little stands twice; `cargo fmt` changes nothing.
 //!
 //! Exceptions stand in `tidy.toml`-like lines of `crates/xtask/exceptions.txt` (rule, place); the list may only shrink:
 //! an exception that is not needed any more is an error.
@@ -42,6 +42,7 @@ pub fn check() -> Result<Vec<String>, String> {
         }
     }
     wrong.extend(duplication(&sources));
+    wrong.extend(formatting()?);
     let exceptions = std::fs::read_to_string(root().join("crates/xtask/exceptions.txt")).unwrap_or_default();
     let mut allowed: BTreeSet<&str> = exceptions.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
     let known = allowed.clone();
@@ -58,6 +59,16 @@ pub fn check() -> Result<Vec<String>, String> {
             .map(|place| format!("crates/xtask/exceptions.txt: {place:?} is not needed any more: remove the line")),
     );
     Ok(wrong)
+}
+
+/// What `cargo fmt` would change.
+fn formatting() -> Result<Option<String>, String> {
+    let out = Command::new("cargo").args(["fmt", "--all", "--", "--check", "-l"]).current_dir(root()).output();
+    let out = out.map_err(|e| format!("start cargo fmt: {e}"))?;
+    let files = String::from_utf8_lossy(&out.stdout).lines().count();
+    Ok((!out.status.success()).then(|| {
+        format!("{files} files are not formatted: run `cargo fmt` {}", String::from_utf8_lossy(&out.stderr).trim())
+    }))
 }
 
 /// All Rust files of the project, with paths relative to the root.

@@ -346,28 +346,7 @@ fn apply_once(live: &Value, config: &Value, ty: &'static Type, force: bool, w: W
             format!("errors:\n{}", wrong.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n"))
         }));
     }
-    let mut managed = entries(live).unwrap_or_default();
-    let mut live = live.clone();
-    if let Some(m) = live.get_mut(f::metadata) {
-        m.remove(f::managedFields);
-    }
-    if managed.is_empty() {
-        let mut empty = object([(f::metadata, Value::object())]);
-        crate::canon::canonicalize(&mut empty, ty);
-        let mut diff = walk::compare(&empty, &live, at);
-        diff.without(w.reset);
-        let fields = diff.modified.union(&diff.added).difference(stripped());
-        if !fields.is_empty() {
-            managed.push(Entry {
-                manager: BEFORE_FIRST_APPLY.into(),
-                apply: false,
-                api_version: w.api_version.into(),
-                subresource: String::new(),
-                time: Some(w.now.into()),
-                fields,
-            });
-        }
-    }
+    let (live, mut managed) = owned(live, ty, w);
     let merged = walk::merge(Some(&live), Some(&config), at)
         .map_err(|e| ApplyError::Type(format!("failed to merge config: {e}")))?
         .unwrap_or_else(Value::object);
@@ -404,6 +383,33 @@ fn apply_once(live: &Value, config: &Value, ty: &'static Type, force: bool, w: W
     }
     set_entries(&mut new, managed);
     Ok(new)
+}
+
+/// The live object without its entries, and the entries; fields that nobody owns get an owner of their own.
+fn owned(live: &Value, ty: &'static Type, w: Writer) -> (Value, Vec<Entry>) {
+    let mut managed = entries(live).unwrap_or_default();
+    let mut live = live.clone();
+    if let Some(m) = live.get_mut(f::metadata) {
+        m.remove(f::managedFields);
+    }
+    if managed.is_empty() {
+        let mut empty = object([(f::metadata, Value::object())]);
+        crate::canon::canonicalize(&mut empty, ty);
+        let mut diff = walk::compare(&empty, &live, Place::root(ty));
+        diff.without(w.reset);
+        let fields = diff.modified.union(&diff.added).difference(stripped());
+        if !fields.is_empty() {
+            managed.push(Entry {
+                manager: BEFORE_FIRST_APPLY.into(),
+                apply: false,
+                api_version: w.api_version.into(),
+                subresource: String::new(),
+                time: Some(w.now.into()),
+                fields,
+            });
+        }
+    }
+    (live, managed)
 }
 
 fn conflicts(managed: &[Entry], diff: &walk::Comparison, mine: &Entry, force: bool) -> Result<(), ApplyError> {

@@ -52,30 +52,8 @@ pub fn authorize(node: &str, a: &Attributes, graph: &dyn Graph) -> Result<(), St
             });
             if found { Ok(()) } else { no_path() }
         }
-        ("", "nodes") => {
-            let own = a.name == node || a.name.is_empty();
-            let verbs = match a.subresource {
-                "" => matches!(a.verb, "create" | "get" | "list" | "watch" | "update" | "patch"),
-                "status" => matches!(a.verb, "update" | "patch"),
-                _ => false,
-            };
-            if verbs && (own || LOOK.contains(&a.verb)) {
-                Ok(())
-            } else {
-                Err(format!("node '{node}' cannot {} node '{}'", a.verb, a.name))
-            }
-        }
-        ("coordination.k8s.io", "leases") => {
-            if a.namespace != "kube-node-lease" {
-                return Err(format!("can only access leases in the {:?} system namespace", "kube-node-lease"));
-            }
-            let verbs = matches!(a.verb, "get" | "create" | "update" | "patch" | "delete");
-            if verbs && (a.verb == "create" || a.name == node) {
-                Ok(())
-            } else {
-                Err("can only access node lease with the same name as the requesting node".into())
-            }
-        }
+        ("", "nodes") => own_node(node, a),
+        ("coordination.k8s.io", "leases") => own_lease(node, a),
         ("", "pods") => match (a.subresource, a.verb) {
             ("", "get" | "list" | "watch" | "create" | "delete")
             | ("status", "update" | "patch")
@@ -109,6 +87,33 @@ pub fn authorize(node: &str, a: &Attributes, graph: &dyn Graph) -> Result<(), St
         }
         ("storage.k8s.io", "volumeattachments") if a.verb == "get" => Ok(()),
         _ => Err(String::new()),
+    }
+}
+
+/// Every node may be seen; only its own may be changed.
+fn own_node(node: &str, a: &Attributes) -> Result<(), String> {
+    let own = a.name == node || a.name.is_empty();
+    let verbs = match a.subresource {
+        "" => matches!(a.verb, "create" | "get" | "list" | "watch" | "update" | "patch"),
+        "status" => matches!(a.verb, "update" | "patch"),
+        _ => false,
+    };
+    if verbs && (own || LOOK.contains(&a.verb)) {
+        Ok(())
+    } else {
+        Err(format!("node '{node}' cannot {} node '{}'", a.verb, a.name))
+    }
+}
+
+fn own_lease(node: &str, a: &Attributes) -> Result<(), String> {
+    if a.namespace != "kube-node-lease" {
+        return Err(format!("can only access leases in the {:?} system namespace", "kube-node-lease"));
+    }
+    let verbs = matches!(a.verb, "get" | "create" | "update" | "patch" | "delete");
+    if verbs && (a.verb == "create" || a.name == node) {
+        Ok(())
+    } else {
+        Err("can only access node lease with the same name as the requesting node".into())
     }
 }
 

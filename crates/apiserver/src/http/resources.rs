@@ -6,6 +6,7 @@ use crate::registry::delete::DeleteOptions;
 use crate::registry::encode::{self, Include};
 use crate::registry::patch::{PATCH_TYPES, PatchKind, complain};
 use crate::registry::read::ListOptions;
+use crate::registry::subresources::Member;
 use crate::registry::watch::{Next, Watching, error_frame};
 use crate::registry::write::Part;
 use crate::registry::{Context, Outcome};
@@ -322,29 +323,14 @@ async fn subresource(
         (_, "get") => {
             Ok(Outcome::Object(r, registry.get(r, if r.namespaced { namespace } else { "" }, name, "").await?, 200))
         }
-        ("approval", "update") => {
+        (sub, "update") if let Some(m) = Member::of(sub) => {
             let v = sent(cx)?;
-            registry.replace_member(cx, r, "", name, "approval", &[f::status, f::conditions], &v).await
+            registry.replace_member(cx, r, namespace, name, m, &v).await
         }
-        ("ephemeralcontainers", "update") => {
-            let v = sent(cx)?;
-            registry
-                .replace_member(cx, r, namespace, name, "ephemeralcontainers", &[f::spec, f::ephemeralContainers], &v)
-                .await
-        }
-        ("resize", "update") => {
-            let v = sent(cx)?;
-            registry.replace_member(cx, r, namespace, name, "resize", &[f::spec, f::containers], &v).await
-        }
-        (sub @ ("approval" | "ephemeralcontainers" | "resize"), "patch") => {
+        (sub, "patch") if let Some(m) = Member::of(sub) => {
             let mut v = load()?;
             patch_made(call, &mut v)?;
-            let (sub, path): (&'static str, &'static [api::Name]) = match sub {
-                "approval" => ("approval", &[f::status, f::conditions]),
-                "resize" => ("resize", &[f::spec, f::containers]),
-                _ => ("ephemeralcontainers", &[f::spec, f::ephemeralContainers]),
-            };
-            registry.replace_member(cx, r, if r.namespaced { namespace } else { "" }, name, sub, path, &v).await
+            registry.replace_member(cx, r, namespace, name, m, &v).await
         }
         (_, verb) => Err(Status::method_not_supported(&r.group, &format!("{}/{}", r.plural, i.subresource), verb)),
     }

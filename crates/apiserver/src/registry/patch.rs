@@ -136,34 +136,7 @@ impl Registry {
             if part != Part::Main {
                 return Err(Status::not_found(&r.group, &r.plural, name));
             }
-            let uid = config.at(f::metadata).at(f::uid).str();
-            if !uid.is_empty() {
-                return Err(Status::conflict(
-                    &r.group,
-                    &r.plural,
-                    name,
-                    &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
-                ));
-            }
-            let mut empty = Value::object();
-            empty.entry(f::metadata).make_map();
-            let now = self.now();
-            let w = Writer {
-                manager: &cx.field_manager,
-                api_version: &api_version,
-                subresource: part.name(),
-                now: &now,
-                reset: &reset,
-            };
-            let mut object =
-                api::apply::apply(&empty, &config, r.ty, force, w).map_err(|e| apply_failed(e, r, &config))?;
-            normalize(&mut object, r)?;
-            object.entry(f::metadata).set(f::name, name);
-            if r.namespaced {
-                object.entry(f::metadata).set(f::namespace, namespace);
-            }
-            (r.rules.defaults)(&mut object);
-            return self.create_owned(cx, r, namespace, object).await;
+            return self.apply_new(cx, r, namespace, name, &config, force).await;
         }
         self.guaranteed(cx, r, namespace, name, part, &mut |registry, cx, live| {
             let Some((live, at)) = live else { return Err(Status::not_found(&r.group, &r.plural, name)) };
@@ -187,6 +160,45 @@ impl Registry {
             Ok(Some(new))
         })
         .await
+    }
+
+    /// An apply of an object that does not exist creates it.
+    async fn apply_new(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+        config: &Value,
+        force: bool,
+    ) -> Result<Outcome, Status> {
+        let uid = config.at(f::metadata).at(f::uid).str();
+        if !uid.is_empty() {
+            return Err(Status::conflict(
+                &r.group,
+                &r.plural,
+                name,
+                &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
+            ));
+        }
+        let mut empty = Value::object();
+        empty.entry(f::metadata).make_map();
+        let now = self.now();
+        let w = Writer {
+            manager: &cx.field_manager,
+            api_version: &r.api_version(),
+            subresource: Part::Main.name(),
+            now: &now,
+            reset: &reset_fields(r, Part::Main),
+        };
+        let mut object = api::apply::apply(&empty, config, r.ty, force, w).map_err(|e| apply_failed(e, r, config))?;
+        normalize(&mut object, r)?;
+        object.entry(f::metadata).set(f::name, name);
+        if r.namespaced {
+            object.entry(f::metadata).set(f::namespace, namespace);
+        }
+        (r.rules.defaults)(&mut object);
+        self.create_owned(cx, r, namespace, object).await
     }
 }
 

@@ -171,29 +171,33 @@ impl Registry {
         if exists { vec![Change::delete(key)] } else { Vec::new() }
     }
 
+    /// Node ports of all other services, with their protocols.
+    fn taken_ports(&self, namespace: &str, name: &str) -> Vec<(i64, String)> {
+        let mut taken: Vec<(i64, String)> = Vec::new();
+        for s in self.all("", "services", "") {
+            let m = s.at(f::metadata);
+            if m.at(f::name).str() == name && m.at(f::namespace).str() == namespace {
+                continue;
+            }
+            taken.extend(
+                s.at(f::spec)
+                    .at(f::ports)
+                    .items()
+                    .iter()
+                    .map(|p| (p.at(f::nodePort).int(), p.at(f::protocol).str().to_string())),
+            );
+            taken.push((s.at(f::spec).at(f::healthCheckNodePort).int(), "TCP".into()));
+        }
+        taken
+    }
+
     fn node_ports(&self, service: &mut Value, old: &Value) -> Result<(), Status> {
         let name = service.at(f::metadata).at(f::name).str().to_string();
         let namespace = service.at(f::metadata).at(f::namespace).str().to_string();
         let spec = service.entry(f::spec);
         let wants = wants_ports(spec);
         let automatic = !wants && spec.at(f::type_).str() == "ClusterIP";
-        let mut taken: Vec<(i64, String)> = Vec::new();
-        if wants {
-            for s in self.all("", "services", "") {
-                let m = s.at(f::metadata);
-                if m.at(f::name).str() == name && m.at(f::namespace).str() == namespace {
-                    continue;
-                }
-                taken.extend(
-                    s.at(f::spec)
-                        .at(f::ports)
-                        .items()
-                        .iter()
-                        .map(|p| (p.at(f::nodePort).int(), p.at(f::protocol).str().to_string())),
-                );
-                taken.push((s.at(f::spec).at(f::healthCheckNodePort).int(), "TCP".into()));
-            }
-        }
+        let mut taken = if wants { self.taken_ports(&namespace, &name) } else { Vec::new() };
         let (first, last) = (i64::from(self.settings.node_ports.0), i64::from(self.settings.node_ports.1));
         let old_ports = old.at(f::ports).items();
         for (i, p) in spec.get_mut(f::ports).and_then(Value::as_list_mut).into_iter().flatten().enumerate() {

@@ -9,6 +9,36 @@ fn strings(list: &[String]) -> Value {
     list.iter().map(Value::from).collect::<Vec<_>>().into()
 }
 
+/// The user that an access review asks about.
+fn reviewed(kind: &str, namespace: &str, spec: &Value) -> Result<User, Status> {
+    let user = User {
+        name: spec.at(f::user).str().into(),
+        uid: spec.at(f::uid).str().into(),
+        groups: spec.at(f::groups).items().iter().map(|g| g.str().to_string()).collect(),
+        extra: Vec::new(),
+    };
+    if user.name.is_empty() && user.groups.is_empty() {
+        let mut errs = api::errors::FieldErrors::new();
+        let root = api::errors::Path::Root;
+        let spec = root.child("spec");
+        errs.invalid(&spec.child("user"), "", "at least one of user or group must be specified");
+        return Err(Status::invalid("authorization.k8s.io", kind, "", &errs));
+    }
+    if kind == "LocalSubjectAccessReview" && spec.at(f::resourceAttributes).at(f::namespace).str() != namespace {
+        let mut errs = api::errors::FieldErrors::new();
+        let root = api::errors::Path::Root;
+        let at = root.child("spec");
+        let attributes = at.child("resourceAttributes");
+        errs.invalid(
+            &attributes.child("namespace"),
+            spec.at(f::resourceAttributes).at(f::namespace),
+            "must match metadata.namespace",
+        );
+        return Err(Status::invalid("authorization.k8s.io", kind, "", &errs));
+    }
+    Ok(user)
+}
+
 impl Registry {
     /// Answers a create of a kind that is not stored.
     pub async fn review(
@@ -27,33 +57,7 @@ impl Registry {
             }
             ("authorization.k8s.io", "SubjectAccessReview" | "LocalSubjectAccessReview") => {
                 let spec = v.at(f::spec);
-                let user = User {
-                    name: spec.at(f::user).str().into(),
-                    uid: spec.at(f::uid).str().into(),
-                    groups: spec.at(f::groups).items().iter().map(|g| g.str().to_string()).collect(),
-                    extra: Vec::new(),
-                };
-                if user.name.is_empty() && user.groups.is_empty() {
-                    let mut errs = api::errors::FieldErrors::new();
-                    let root = api::errors::Path::Root;
-                    let spec = root.child("spec");
-                    errs.invalid(&spec.child("user"), "", "at least one of user or group must be specified");
-                    return Err(Status::invalid(group, kind, "", &errs));
-                }
-                if kind == "LocalSubjectAccessReview"
-                    && spec.at(f::resourceAttributes).at(f::namespace).str() != namespace
-                {
-                    let mut errs = api::errors::FieldErrors::new();
-                    let root = api::errors::Path::Root;
-                    let at = root.child("spec");
-                    let attributes = at.child("resourceAttributes");
-                    errs.invalid(
-                        &attributes.child("namespace"),
-                        spec.at(f::resourceAttributes).at(f::namespace),
-                        format!("must match metadata.namespace"),
-                    );
-                    return Err(Status::invalid(group, kind, "", &errs));
-                }
+                let user = reviewed(kind, namespace, spec)?;
                 let status = self.access(&user, spec);
                 v.set(f::status, status);
             }
@@ -208,6 +212,36 @@ impl Registry {
         Some(User { name: format!("system:serviceaccount:{namespace}:{name}"), uid: uid.into(), groups, extra })
     }
 
+    /// The claim of what a token is bound to; it must exist.
+    fn bound_to(&self, namespace: &str, name: &str, bound: &Value) -> Result<(&'static str, Value), Status> {
+        let (claim, plural) = match bound.at(f::kind).str() {
+            "Pod" => ("pod", "pods"),
+            "Secret" => ("secret", "secrets"),
+            other => {
+                return Err(Status::bad_request(format!(
+                    "cannot bind token for serviceaccount {name:?} to {other} {:?}",
+                    bound.at(f::name).str()
+                )));
+            }
+        };
+        let target = bound.at(f::name).str();
+        let object_found =
+            self.find("", plural, namespace, target).ok_or_else(|| Status::not_found("", plural, target))?;
+        let uid = object_found.at(f::metadata).at(f::uid).str();
+        if !bound.at(f::uid).str().is_empty() && bound.at(f::uid).str() != uid {
+            return Err(Status::conflict(
+                "",
+                plural,
+                target,
+                &format!(
+                    "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
+                    bound.at(f::uid).str()
+                ),
+            ));
+        }
+        Ok((claim, object([("name", target.into()), ("uid", uid.into())])))
+    }
+
     /// Issues a token.
     pub fn token_request(&self, namespace: &str, name: &str, mut v: Value) -> Result<Outcome, Status> {
         let account = self
@@ -234,32 +268,8 @@ impl Registry {
         ]);
         let bound = spec.at(f::boundObjectRef);
         if !bound.is_null() {
-            let (claim, plural) = match bound.at(f::kind).str() {
-                "Pod" => ("pod", "pods"),
-                "Secret" => ("secret", "secrets"),
-                other => {
-                    return Err(Status::bad_request(format!(
-                        "cannot bind token for serviceaccount {name:?} to {other} {:?}",
-                        bound.at(f::name).str()
-                    )));
-                }
-            };
-            let target = bound.at(f::name).str();
-            let object_found =
-                self.find("", plural, namespace, target).ok_or_else(|| Status::not_found("", plural, target))?;
-            let uid = object_found.at(f::metadata).at(f::uid).str();
-            if !bound.at(f::uid).str().is_empty() && bound.at(f::uid).str() != uid {
-                return Err(Status::conflict(
-                    "",
-                    plural,
-                    target,
-                    &format!(
-                        "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
-                        bound.at(f::uid).str()
-                    ),
-                ));
-            }
-            k.set(claim, object([("name", target.into()), ("uid", uid.into())]));
+            let (claim, to) = self.bound_to(namespace, name, bound)?;
+            k.set(claim, to);
         }
         let expires = now + lifetime;
         let claims = object([

@@ -7,6 +7,25 @@ use api::{Status, Value, f, value::object};
 use kinds::Resource;
 use std::sync::Arc;
 
+/// A subresource that replaces one member of its object.
+pub struct Member {
+    subresource: &'static str,
+    path: &'static [api::Name],
+}
+
+const MEMBERS: &[Member] = &[
+    Member { subresource: "approval", path: &[f::status, f::conditions] },
+    Member { subresource: "ephemeralcontainers", path: &[f::spec, f::ephemeralContainers] },
+    Member { subresource: "resize", path: &[f::spec, f::containers] },
+];
+
+impl Member {
+    /// The member that a subresource stands for, if it is one of these.
+    pub fn of(subresource: &str) -> Option<&'static Member> {
+        MEMBERS.iter().find(|m| m.subresource == subresource)
+    }
+}
+
 impl Registry {
     /// The scale of a workload.
     pub fn scale_of(&self, r: &Resource, v: &Value) -> Value {
@@ -247,17 +266,17 @@ impl Registry {
         r: &'static Resource,
         namespace: &str,
         name: &str,
-        sub: &'static str,
-        path: &'static [api::Name],
+        member: &'static Member,
         sent: &Value,
     ) -> Result<Outcome, Status> {
-        self.guaranteed(cx, r, namespace, name, Part::Sub(sub), &mut |registry, cx, live| {
+        let (part, path) = (Part::Sub(member.subresource), member.path);
+        self.guaranteed(cx, r, namespace, name, part, &mut |registry, cx, live| {
             let Some((live, _)) = live else { return Err(Status::not_found(&r.group, &r.plural, name)) };
             let value = path.iter().fold(sent, |v, k| v.at(*k)).clone();
             let mut new = live.clone();
             let slot = path.iter().fold(&mut new, |v, k| v.entry(*k));
             *slot = value;
-            registry.own(cx, r, live, &mut new, false, Part::Sub(sub));
+            registry.own(cx, r, live, &mut new, false, part);
             Ok(Some(new))
         })
         .await

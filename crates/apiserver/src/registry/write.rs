@@ -347,30 +347,11 @@ impl Registry {
         };
         prepare_update(r, part, &mut new, live);
         admission::mutate(self, &attrs, &mut new, &mut cx.warnings)?;
-        (r.rules.defaults)(&mut new);
-        meta::keep_on_update(&mut new, live, r);
-        if part == Part::Status {
-            new.entry(f::metadata).set(f::generation, live.at(f::metadata).at(f::generation).clone());
-        }
-        new.entry(f::metadata).set(f::resourceVersion, live.at(f::metadata).at(f::resourceVersion).clone());
-        api::canon::canonicalize(&mut new, r.ty);
-        keep_times(&mut new, live);
+        settle_update(r, part, &mut new, live);
         if new == *live {
             return Ok(Outcome::Object(r, at.bytes.clone(), 200));
         }
-        let mut errs = FieldErrors::new();
-        meta::validate_update(&new, live, &mut errs);
-        if part == Part::Main && meta::checked_twice(r) {
-            meta::validate_update(&new, live, &mut errs);
-        }
-        if part == Part::Main {
-            meta::validate(&new, r, &mut errs);
-            (r.rules.validate)(&new, &mut errs);
-            (r.rules.validate_update)(&new, live, &mut errs);
-        }
-        if !errs.is_empty() {
-            return Err(Status::invalid(&r.group, &r.kind, name, &errs).into());
-        }
+        validate_update(r, part, name, &new, live)?;
         admission::validate(self, &attrs, &new)?;
         let finished = live.at(f::metadata).has(f::deletionTimestamp)
             && new.at(f::metadata).at(f::finalizers).is_zero()
@@ -406,6 +387,36 @@ impl Registry {
             Err(e) => Err(commit_failed(e).into()),
         }
     }
+}
+
+/// After admission: defaults again, what an update may not change put back, canonical form.
+fn settle_update(r: &Resource, part: Part, new: &mut Value, live: &Value) {
+    (r.rules.defaults)(new);
+    meta::keep_on_update(new, live, r);
+    if part == Part::Status {
+        new.entry(f::metadata).set(f::generation, live.at(f::metadata).at(f::generation).clone());
+    }
+    new.entry(f::metadata).set(f::resourceVersion, live.at(f::metadata).at(f::resourceVersion).clone());
+    api::canon::canonicalize(new, r.ty);
+    keep_times(new, live);
+}
+
+/// Everything that an update must satisfy.
+fn validate_update(r: &Resource, part: Part, name: &str, new: &Value, live: &Value) -> Result<(), Status> {
+    let mut errs = FieldErrors::new();
+    meta::validate_update(new, live, &mut errs);
+    if part == Part::Main && meta::checked_twice(r) {
+        meta::validate_update(new, live, &mut errs);
+    }
+    if part == Part::Main {
+        meta::validate(new, r, &mut errs);
+        (r.rules.validate)(new, &mut errs);
+        (r.rules.validate_update)(new, live, &mut errs);
+    }
+    if !errs.is_empty() {
+        return Err(Status::invalid(&r.group, &r.kind, name, &errs));
+    }
+    Ok(())
 }
 
 /// Why an attempt to replace did not succeed.

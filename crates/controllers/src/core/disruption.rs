@@ -27,20 +27,7 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
     let mut plan = Plan::nothing();
     let Some(budget) = world.budget.as_ref().filter(|b| !b.metadata.is_deleting()) else { return plan };
     let live: Vec<_> = world.pods.iter().filter(|p| !is_finished(p)).collect();
-    let mut uids: Vec<&str> = live.iter().filter_map(|p| p.metadata.controller()).map(|o| o.uid.as_str()).collect();
-    uids.sort_unstable();
-    uids.dedup();
-    let scale: i64 = uids.iter().filter_map(|u| world.scales.get(*u)).sum();
-    let unknown =
-        uids.iter().any(|u| !world.scales.contains_key(*u)) || live.iter().any(|p| p.metadata.controller().is_none());
-    let count = live.len() as i64;
-    let (expected, desired, failed) = match (&budget.spec.max_unavailable, &budget.spec.min_available) {
-        (Some(_), _) if unknown => (0, 0, true),
-        (Some(max), _) => (scale, (scale - scaled(Some(max), scale, true).unwrap_or(0)).max(0), false),
-        (None, Some(min)) if min.is_number() => (count, min.as_i64().unwrap_or(0), false),
-        (None, Some(_)) if unknown => (0, 0, true),
-        (None, min) => (scale, scaled(min.as_ref(), scale, true).unwrap_or(0), false),
-    };
+    let (expected, desired, failed) = wanted(budget, &live, &world.scales);
     // Evictions that were granted but not seen yet; later they are forgotten.
     let mut disrupted = budget.status.disrupted_pods.clone();
     disrupted.retain(|name, time| {
@@ -66,25 +53,7 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
         expected_pods: expected,
         conditions: budget.status.conditions.clone(),
     };
-    let (ok, reason) = match (failed, allowed) {
-        (true, _) => ("False", "SyncFailed"),
-        (false, 0) => ("False", "InsufficientPods"),
-        (false, _) => ("True", "SufficientPods"),
-    };
-    let mut other = BTreeMap::new();
-    other.insert("observedGeneration".to_string(), budget.metadata.generation.into());
-    set_condition(
-        &mut status.conditions,
-        Condition {
-            kind: "DisruptionAllowed".into(),
-            status: ok.into(),
-            last_transition_time: Some(api::time::format_seconds(now.unix_seconds())),
-            reason: reason.into(),
-            message: if failed { "found no controllers for all pods".into() } else { String::new() },
-            other,
-            ..Condition::default()
-        },
-    );
+    set_condition(&mut status.conditions, condition(failed, allowed, budget.metadata.generation, now));
     if status != budget.status {
         static BUDGETS: Resource = resources::PODDISRUPTIONBUDGETS;
         let gone: BTreeMap<_, _> = budget
@@ -103,4 +72,41 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
         plan.push(Op::status(target, json!({"metadata": metadata, "status": patch})));
     }
     plan
+}
+
+/// Expected pods, healthy pods that must stay, and whether that cannot be told.
+fn wanted(budget: &Budget, live: &[&Arc<Pod>], scales: &BTreeMap<String, i64>) -> (i64, i64, bool) {
+    let mut uids: Vec<&str> = live.iter().filter_map(|p| p.metadata.controller()).map(|o| o.uid.as_str()).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    let scale: i64 = uids.iter().filter_map(|u| scales.get(*u)).sum();
+    let unknown =
+        uids.iter().any(|u| !scales.contains_key(*u)) || live.iter().any(|p| p.metadata.controller().is_none());
+    let count = live.len() as i64;
+    match (&budget.spec.max_unavailable, &budget.spec.min_available) {
+        (Some(_), _) if unknown => (0, 0, true),
+        (Some(max), _) => (scale, (scale - scaled(Some(max), scale, true).unwrap_or(0)).max(0), false),
+        (None, Some(min)) if min.is_number() => (count, min.as_i64().unwrap_or(0), false),
+        (None, Some(_)) if unknown => (0, 0, true),
+        (None, min) => (scale, scaled(min.as_ref(), scale, true).unwrap_or(0), false),
+    }
+}
+
+fn condition(failed: bool, allowed: i64, generation: i64, now: WallTime) -> Condition {
+    let (ok, reason) = match (failed, allowed) {
+        (true, _) => ("False", "SyncFailed"),
+        (false, 0) => ("False", "InsufficientPods"),
+        (false, _) => ("True", "SufficientPods"),
+    };
+    let mut other = BTreeMap::new();
+    other.insert("observedGeneration".to_string(), generation.into());
+    Condition {
+        kind: "DisruptionAllowed".into(),
+        status: ok.into(),
+        last_transition_time: Some(api::time::format_seconds(now.unix_seconds())),
+        reason: reason.into(),
+        message: if failed { "found no controllers for all pods".into() } else { String::new() },
+        other,
+        ..Condition::default()
+    }
 }
