@@ -155,6 +155,7 @@ fn serving(
                 "apiserver",
                 || authority.server("kube-apiserver", &names, &addresses, now),
                 &stamp,
+                now,
             )
         }
     }
