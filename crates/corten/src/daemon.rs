@@ -17,14 +17,8 @@ use std::sync::Arc;
 pub struct Options {
     /// The cluster's files.
     pub paths: Paths,
-    /// Number of nodes.
-    pub nodes: u8,
     /// Where the administrator's kubeconfig goes.
     pub kubeconfig: PathBuf,
-    /// Where the encryption key is.
-    pub key_dir: PathBuf,
-    /// A socket of another runtime.
-    pub runtime_endpoint: Option<String>,
 }
 
 /// Tells whoever waits how far the start is.
@@ -46,7 +40,7 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
         "admin",
     )?;
     let kubeconfig = kubeconfig(&format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port), &authority.cert, &admin);
-    paths::write(&options.kubeconfig, kubeconfig.as_bytes(), true)?;
+    write_kubeconfig(&options.kubeconfig, &kubeconfig, &authority.cert)?;
     let local = |user: &str, groups: Vec<String>| {
         Local::new(server.clone(), User { name: user.into(), groups, ..User::default() })
     };
@@ -67,25 +61,22 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
         kubelet_port: cluster.kubelet_port,
         serving: serving(&authority, &pki_dir, &name, address, now)?,
         client_ca: authority.cert.clone(),
-        runtime_endpoint: options.runtime_endpoint.clone(),
+        runtime_endpoint: cluster.wish.runtime_endpoint.clone(),
     };
     let started = node::start(&env, node_client, node_options).await?;
     progress("node agent");
     let mut children = Vec::new();
-    for n in 2..=options.nodes {
-        children.push(extra_node(&cluster, &options, &authority, n, now)?);
+    let nodes = cluster.wish.nodes;
+    for n in 2..=nodes {
+        children.push(extra_node(&cluster, &options, &authority, n, now, &progress)?);
     }
-    wait_ready(&server, options.nodes as usize, now).await;
-    progress(&format!(
-        "{} ready",
-        if options.nodes == 1 { "node".to_string() } else { format!("{} nodes", options.nodes) }
-    ));
+    wait_ready(&server, nodes as usize, now).await;
+    progress(&if nodes == 1 { "node ready".to_string() } else { format!("{nodes} nodes ready") });
     progress("ready");
     crate::cli::until_signal().await;
     tracing::info!("ending: pods keep running, `corten up` takes them over again");
-    for child in &mut children {
-        child.stop();
-    }
+    children.iter().for_each(node::Child::end);
+    children.into_iter().for_each(node::Child::wait);
     drop(started);
     Ok(())
 }
@@ -132,8 +123,7 @@ async fn control_plane(
         || authority.client("kube-apiserver-kubelet-client", &["system:masters"], now),
         "kubelet-client",
     )?;
-    let store =
-        server::open_log(env, &options.paths.store(), &options.key_dir.join(format!("{}.key", cluster.id))).await?;
+    let store = server::open_log(env, &options.paths.store(), &cluster.key_file()).await?;
     let public = ["/healthz", "/livez", "/readyz", "/version"].map(String::from).to_vec();
     server::start(
         env,
@@ -205,6 +195,24 @@ pub fn kubeconfig(server: &str, ca: &str, pair: &pki::Pair) -> String {
     )
 }
 
+/// Whether a kubeconfig leads to the cluster with this authority.
+pub fn is_ours(kubeconfig: &str, authority: &str) -> bool {
+    use base64::Engine as _;
+    !authority.is_empty() && kubeconfig.contains(&base64::engine::general_purpose::STANDARD.encode(authority))
+}
+
+/// Writes the administrator's kubeconfig, but never over somebody else's.
+fn write_kubeconfig(path: &Path, text: &str, authority: &str) -> Result<(), String> {
+    let there = std::fs::read_to_string(path).unwrap_or_default();
+    if !there.trim().is_empty() && !is_ours(&there, authority) {
+        return Err(format!(
+            "{} is not of this cluster and is left alone: remove it, or say with --kubeconfig where this cluster's shall be",
+            path.display()
+        ));
+    }
+    paths::write(path, text.as_bytes(), true)
+}
+
 /// The bridge that leads from this machine to its nodes in namespaces; its address is the first node's.
 fn network_of_nodes(cluster: &Cluster) -> Result<(), String> {
     network::hosts::bridge(&cluster.id, cluster.node_address(1), 24)
@@ -217,6 +225,7 @@ fn extra_node(
     authority: &pki::Authority,
     n: u8,
     now: i64,
+    progress: &Progress,
 ) -> Result<node::Child, String> {
     let name = format!("{}-{n}", cluster.node);
     let address = cluster.node_address(n);
@@ -235,7 +244,8 @@ fn extra_node(
     let kubeconfig = node_dir.join("kubeconfig");
     paths::write(&kubeconfig, config.as_bytes(), true)?;
     serving(authority, &dir, &name, address, now)?;
-    node::Child::start(&options.paths, &name, n, &netns, &kubeconfig)
+    let launch = node::Launch { paths: options.paths.clone(), name, number: n, netns, kubeconfig };
+    node::Child::start(launch, progress.clone())
 }
 
 /// Waits until so many nodes are ready, each with a lease renewed since `start` (a Ready of an earlier life does not count).

@@ -16,6 +16,7 @@ mod lifecycle;
 mod node;
 mod paths;
 mod pki;
+mod preflight;
 mod roles;
 mod server;
 
