@@ -7,6 +7,7 @@ mod apiserver;
 mod cli;
 mod cluster;
 mod components;
+mod config_file;
 mod control;
 mod daemon;
 mod etcd_store;

@@ -8,7 +8,7 @@ use network::Cidr;
 use platform::Env;
 use runtime::cni::{Cni, CniRequest, CniResult};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What a node needs.
@@ -89,37 +89,45 @@ impl Network {
 
 /// Starts a node; its parts run as tasks of `env`.
 pub async fn start(env: &Env, client: Client, o: NodeOptions) -> Result<Started, String> {
-    let network = Arc::new(Network(OnceLock::new()));
-    let cri: Arc<dyn wire::Cri> = match &o.runtime_endpoint {
+    let network = pod_network(env, &client, network_options(&o))?;
+    let cri = match &o.runtime_endpoint {
         Some(endpoint) => connect_runtime(env, endpoint)?,
         None => {
-            let config = runtime::RuntimeConfig {
-                run: o.cluster.run_dir().join(&o.name),
-                ..runtime::RuntimeConfig::new(&o.cluster.id, &o.name, o.dir.join("runtime"))
-            };
-            let runtime = runtime::Runtime::open(config, network.clone())
-                .await
-                .map_err(|e| format!("open the container runtime: {e}"))?;
-            let control = crate::control::serve(crate::control::socket(&o.cluster.run_dir(), &o.name), runtime.clone());
-            env.spawn("control socket", async move {
-                if let Err(e) = control.await {
-                    tracing::warn!(error = %e, "the control socket ended");
-                }
-            });
-            let socket = o.cluster.run_dir().join(&o.name).join("cri.sock");
-            let served = runtime.clone();
-            env.spawn("cri socket", async move {
-                if let Err(e) = runtime::grpc::serve(served, &socket).await {
-                    tracing::warn!(error = %e, "the CRI socket ended");
-                }
-            });
-            Arc::new(runtime)
+            let (id, run) = (&o.cluster.id, o.cluster.run_dir());
+            embedded_runtime(env, id, &o.name, &run, o.dir.join("runtime"), network).await?
         }
     };
-    services(env, &client, &o, network);
+    service_proxy(env, &client, &o)?;
     let config = kubelet_config(&o);
     let kubelet = kubelet::run(env, config, client, cri).await.map_err(|e| format!("start the kubelet: {e}"))?;
     Ok(Started { _kubelet: kubelet })
+}
+
+/// The runtime in this process, with its sockets for `corten image` and `crictl`.
+pub async fn embedded_runtime(
+    env: &Env,
+    id: &str,
+    node: &str,
+    run: &Path,
+    root: PathBuf,
+    network: Arc<dyn Cni>,
+) -> Result<Arc<dyn wire::Cri>, String> {
+    let config = runtime::RuntimeConfig { run: run.join(node), ..runtime::RuntimeConfig::new(id, node, root) };
+    let runtime =
+        runtime::Runtime::open(config, network).await.map_err(|e| format!("open the container runtime: {e}"))?;
+    let control = crate::control::serve(crate::control::socket(run, node), runtime.clone());
+    env.spawn("control socket", async move {
+        if let Err(e) = control.await {
+            tracing::warn!(error = %e, "the control socket ended");
+        }
+    });
+    let (socket, served) = (run.join(node).join("cri.sock"), runtime.clone());
+    env.spawn("cri socket", async move {
+        if let Err(e) = runtime::grpc::serve(served, &socket).await {
+            tracing::warn!(error = %e, "the CRI socket ended");
+        }
+    });
+    Ok(Arc::new(runtime))
 }
 
 /// A runtime behind a socket.
@@ -144,18 +152,47 @@ fn kubelet_config(o: &NodeOptions) -> kubelet::KubeletConfig {
     }
 }
 
-/// The node's networking: each part waits for what it needs.
-fn services(env: &Env, client: &Client, o: &NodeOptions, network: Arc<Network>) {
-    let (Some(cluster_block), Some(service_block)) =
-        (Cidr::parse(&o.cluster.pod_range), Cidr::parse(&o.cluster.service_range))
-    else {
-        return;
-    };
+/// What a node's pod network needs.
+#[derive(Clone)]
+pub struct NetworkOptions {
+    /// Eight hexadecimal digits, part of every name in the kernel.
+    pub cluster_id: String,
+    /// The node's name.
+    pub node: String,
+    /// All pods' addresses.
+    pub pod_range: String,
+    /// All services' addresses.
+    pub service_range: String,
+    /// The overlay's UDP port.
+    pub overlay_port: u16,
+    /// Where allocations are kept.
+    pub dir: PathBuf,
+    /// The address of the cluster's DNS service, if this node answers it.
+    pub dns: Option<IpAddr>,
+}
+
+fn network_options(o: &NodeOptions) -> NetworkOptions {
+    NetworkOptions {
+        cluster_id: o.cluster.id.clone(),
+        node: o.name.clone(),
+        pod_range: o.cluster.pod_range.clone(),
+        service_range: o.cluster.service_range.clone(),
+        overlay_port: o.cluster.overlay_port,
+        dir: o.dir.join("network"),
+        dns: Some(o.cluster.service_address(10).into()),
+    }
+}
+
+fn block(text: &str) -> Result<Cidr, String> {
+    Cidr::parse(text).ok_or_else(|| format!("{text:?} is no range such as 10.244.0.0/16"))
+}
+
+fn service_proxy(env: &Env, client: &Client, o: &NodeOptions) -> Result<(), String> {
     let proxy = network::proxy::Options {
         cluster_id: o.cluster.id.clone(),
         node: o.name.clone(),
-        cluster_block,
-        service_block,
+        cluster_block: block(&o.cluster.pod_range)?,
+        service_block: block(&o.cluster.service_range)?,
     };
     let (e, c) = (env.clone(), client.clone());
     env.spawn("service proxy", async move {
@@ -163,17 +200,19 @@ fn services(env: &Env, client: &Client, o: &NodeOptions, network: Arc<Network>) 
             tracing::error!(%error, "the service proxy ended");
         }
     });
-    let (e, c, cluster, name, dir) = (env.clone(), client.clone(), o.cluster.clone(), o.name.clone(), o.dir.clone());
+    Ok(())
+}
+
+/// The built-in pod network: it attaches pods as soon as the node has a pod range.
+pub fn pod_network(env: &Env, client: &Client, o: NetworkOptions) -> Result<Arc<dyn Cni>, String> {
+    let (cluster_block, service_block) = (block(&o.pod_range)?, block(&o.service_range)?);
+    let network = Arc::new(Network(OnceLock::new()));
+    let (e, c, shared) = (env.clone(), client.clone(), network.clone());
     env.spawn("pod network", async move {
-        let (node_block, address) = network::overlay::identity(&e, &c, &name).await;
+        let (node_block, address) = network::overlay::identity(&e, &c, &o.node).await;
         let mtu = network::overlay::pod_mtu(address).unwrap_or(1450);
-        let config = network::cni::Config {
-            cluster_id: cluster.id.clone(),
-            node_block,
-            cluster_block,
-            dir: dir.join("network"),
-            mtu,
-        };
+        let config =
+            network::cni::Config { cluster_id: o.cluster_id.clone(), node_block, cluster_block, dir: o.dir, mtu };
         match network::cni::Plugin::new(config) {
             Ok(plugin) => {
                 let keep = plugin.clone().keep();
@@ -182,34 +221,35 @@ fn services(env: &Env, client: &Client, o: &NodeOptions, network: Arc<Network>) 
                         tracing::error!(%error, "the pod rules are not watched");
                     }
                 });
-                drop(network.0.set(plugin));
+                drop(shared.0.set(plugin));
             }
             Err(error) => {
                 tracing::error!(%error, "the pod network cannot be built");
                 return;
             }
         }
-        if let Some(gateway) = node_block.nth(1) {
+        if let (Some(gateway), Some(service_address)) = (node_block.nth(1), o.dns) {
             let dns = dns::Options {
                 domain: "cluster.local".into(),
                 listen: SocketAddr::new(gateway.into(), dns::PORT),
-                service_address: cluster.service_address(10).into(),
+                service_address,
                 resolv_conf: "/etc/resolv.conf".into(),
             };
             e.spawn("dns", dns::run(e.clone(), c.clone(), dns, || tracing::info!("cluster DNS answers")));
         }
         let overlay = network::overlay::Options {
-            cluster_id: cluster.id.clone(),
-            node: name,
+            cluster_id: o.cluster_id,
+            node: o.node,
             node_block,
             service_block,
             address,
-            port: cluster.overlay_port,
+            port: o.overlay_port,
         };
         if let Err(error) = network::overlay::run(e, c, overlay, || tracing::info!("the overlay is up")).await {
             tracing::error!(%error, "the overlay ended");
         }
     });
+    Ok(network)
 }
 
 /// How a node's process is started.

@@ -316,8 +316,9 @@ impl PodWorker {
         }
         self.shared.objects.follow(&meta.uid, &BTreeSet::new());
         self.shared.tokens.forget(&meta.uid);
-        let _ = std::fs::remove_dir_all(volumes::pod_dir(&self.shared.config.root_dir, &meta.uid));
         let _ = std::fs::remove_dir_all(convert::log_dir(&self.shared.config, &self.machine.pod));
+        // Last: by this directory a kubelet that was killed in between finds what is left.
+        let _ = std::fs::remove_dir_all(volumes::pod_dir(&self.shared.config.root_dir, &meta.uid));
         Ok(())
     }
 }

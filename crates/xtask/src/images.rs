@@ -8,10 +8,18 @@ pub const BUSYBOX: &str = "corten.test/busybox:1";
 
 /// Makes the archive in `dir`.
 pub fn busybox(dir: &Path) -> Result<PathBuf, String> {
-    let archive = dir.join("busybox.tar");
+    make(&dir.join("busybox.tar"), 0)
+}
+
+/// The same with so many random bytes: a fresh image that takes a moment to pull.
+pub fn with_ballast(dir: &Path, bytes: u64) -> Result<PathBuf, String> {
+    make(&dir.join("ballast.tar"), bytes)
+}
+
+fn make(archive: &Path, ballast: u64) -> Result<PathBuf, String> {
     let script = r#"
 import hashlib, io, json, os, sys, tarfile
-out, name = sys.argv[1], sys.argv[2]
+out, name, ballast = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def add(t, path, data=b"", kind=tarfile.REGTYPE, mode=0o755, link=""):
     i = tarfile.TarInfo(path); i.type = kind; i.mode = mode; i.size = len(data); i.linkname = link
     t.addfile(i, io.BytesIO(data) if data else None)
@@ -25,6 +33,8 @@ with tarfile.open(fileobj=layer, mode="w") as t:
             add(t, "bin/" + applet, kind=tarfile.SYMTYPE, link="/bin/busybox")
     add(t, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n", mode=0o644)
     add(t, "etc/group", b"root:x:0:\nnogroup:x:65534:\n", mode=0o644)
+    if ballast:
+        add(t, "ballast", os.urandom(ballast), mode=0o644)
 layer = layer.getvalue()
 digest = hashlib.sha256(layer).hexdigest()
 config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]}, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + digest]}}).encode()
@@ -34,6 +44,8 @@ with tarfile.open(out, "w") as t:
     add(t, digest + "/layer.tar", layer, mode=0o644)
     add(t, "manifest.json", json.dumps([{"Config": cid + ".json", "RepoTags": [name], "Layers": [digest + "/layer.tar"]}]).encode(), mode=0o644)
 "#;
-    crate::run::output(Command::new("python3").arg("-c").arg(script).arg(&archive).arg(BUSYBOX))?;
-    Ok(archive)
+    crate::run::output(
+        Command::new("python3").arg("-c").arg(script).arg(archive).arg(BUSYBOX).arg(ballast.to_string()),
+    )?;
+    Ok(archive.to_path_buf())
 }
