@@ -49,6 +49,7 @@ pub const SPEC: Spec = Spec {
         ("token-auth-file", "CSV of static tokens: token,user,uid,\"groups\"."),
     ],
     own: &[("data-dir", "Where the log store, certificates and keys live when no etcd is used.")],
+    config: None,
 };
 
 /// Runs until it is ended.

@@ -3,7 +3,7 @@
 use crate::components;
 use crate::flags::{Flags, Spec};
 use crate::lifecycle::{self, Place, Up};
-use crate::paths::{self, Paths};
+use crate::paths::Paths;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,9 +57,9 @@ enum Command {
     Reset {
         #[command(flatten)]
         place: Place,
-        /// Where the key that encrypts secrets at rest is kept
-        #[arg(long, value_name = "DIR", default_value = paths::KEY_DIR)]
-        key_dir: PathBuf,
+        /// Where the key that encrypts secrets at rest is kept [default: where `up` keeps it]
+        #[arg(long, value_name = "DIR")]
+        key_dir: Option<PathBuf>,
         /// Yes, remove it all
         #[arg(long)]
         yes: bool,
@@ -122,6 +122,8 @@ enum Command {
         netns: PathBuf,
         #[arg(long)]
         kubeconfig: PathBuf,
+        #[arg(long)]
+        parent: u32,
     },
 }
 
@@ -148,8 +150,9 @@ pub fn run(args: &[String]) -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(1));
         }
     };
+    let level = if crate::flags::verbosity(args) >= 4 { "debug" } else { "info" };
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CORTEN_LOG").unwrap_or_else(|_| "info".into()))
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CORTEN_LOG").unwrap_or_else(|_| level.into()))
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
@@ -158,7 +161,7 @@ pub fn run(args: &[String]) -> ExitCode {
         Command::Up(o) => lifecycle::up(o),
         Command::Status(place) => crate::status::run(&place),
         Command::Down(place) => lifecycle::down(&place),
-        Command::Reset { place, key_dir, yes } => lifecycle::reset(&place, &key_dir, yes),
+        Command::Reset { place, key_dir, yes } => lifecycle::reset(&place, key_dir.as_deref(), yes),
         Command::Image(Image::Load { file, place, name }) => crate::images::load(&place, &file, name.as_deref()),
         Command::Kubectl { args } => return kubectl::main(args),
         Command::Apiserver { args } if args.iter().any(|a| a == "--help" || a == "-h") => {
@@ -170,8 +173,8 @@ pub fn run(args: &[String]) -> ExitCode {
         Command::Scheduler { args } => alone(&components::SCHEDULER, &args, components::scheduler),
         Command::Kubelet { args } => alone(&components::KUBELET, &args, components::kubelet),
         Command::Proxy { args } => alone(&components::PROXY, &args, components::proxy),
-        Command::Node { data_dir, name, number, netns, kubeconfig } => {
-            let join = crate::node::Join { paths: Paths::new(data_dir), name, number, netns, kubeconfig };
+        Command::Node { data_dir, name, number, netns, kubeconfig, parent } => {
+            let join = crate::node::Join { paths: Paths::new(data_dir), name, number, netns, kubeconfig, parent };
             join.enter().and_then(|()| block_on(join.run()))
         }
     };

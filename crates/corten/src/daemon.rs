@@ -1,6 +1,7 @@
 //! The cluster's process: store, API server, controllers, scheduler, and the first node.
 
 use crate::cluster::Cluster;
+use crate::kubeconfig;
 use crate::node::{self, NodeOptions};
 use crate::paths::{self, Paths};
 use crate::{pki, server};
@@ -17,14 +18,8 @@ use std::sync::Arc;
 pub struct Options {
     /// The cluster's files.
     pub paths: Paths,
-    /// Number of nodes.
-    pub nodes: u8,
     /// Where the administrator's kubeconfig goes.
     pub kubeconfig: PathBuf,
-    /// Where the encryption key is.
-    pub key_dir: PathBuf,
-    /// A socket of another runtime.
-    pub runtime_endpoint: Option<String>,
 }
 
 /// Tells whoever waits how far the start is.
@@ -47,8 +42,8 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
         now,
     )?;
     let server_url = format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port);
-    let kubeconfig = crate::kubeconfig::text(&server_url, &authority.cert, &admin);
-    crate::kubeconfig::place(&options.paths, &options.kubeconfig, &kubeconfig)?;
+    let text = kubeconfig::text(&server_url, &authority.cert, &admin);
+    kubeconfig::write(&options.kubeconfig, &text, &authority.cert)?;
     let local = |user: &str, groups: Vec<String>| {
         Local::new(server.clone(), User { name: user.into(), groups, ..User::default() })
     };
@@ -69,25 +64,22 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
         kubelet_port: cluster.kubelet_port,
         serving: serving(&authority, &pki_dir, &name, address, now)?,
         client_ca: authority.cert.clone(),
-        runtime_endpoint: options.runtime_endpoint.clone(),
+        runtime_endpoint: cluster.wish.runtime_endpoint.clone(),
     };
     let started = node::start(&env, node_client, node_options).await?;
     progress("node agent");
     let mut children = Vec::new();
-    for n in 2..=options.nodes {
-        children.push(extra_node(&cluster, &options, &authority, n, now)?);
+    let nodes = cluster.wish.nodes;
+    for n in 2..=nodes {
+        children.push(extra_node(&cluster, &options, &authority, n, now, &progress)?);
     }
-    wait_ready(&server, options.nodes as usize, now).await;
-    progress(&format!(
-        "{} ready",
-        if options.nodes == 1 { "node".to_string() } else { format!("{} nodes", options.nodes) }
-    ));
+    wait_ready(&server, nodes as usize, now).await;
+    progress(&if nodes == 1 { "node ready".to_string() } else { format!("{nodes} nodes ready") });
     progress("ready");
     crate::cli::until_signal().await;
     tracing::info!("ending: pods keep running, `corten up` takes them over again");
-    for child in &mut children {
-        child.stop();
-    }
+    children.iter().for_each(node::Child::end);
+    children.into_iter().for_each(node::Child::wait);
     drop(started);
     Ok(())
 }
@@ -141,8 +133,7 @@ async fn control_plane(
         crate::roles::KUBELET_CLIENT,
         now,
     )?;
-    let store =
-        server::open_log(env, &options.paths.store(), &options.key_dir.join(format!("{}.key", cluster.id))).await?;
+    let store = server::open_log(env, &options.paths.store(), &cluster.key_file()).await?;
     let public = ["/healthz", "/livez", "/readyz", "/version"].map(String::from).to_vec();
     server::start(
         env,
@@ -214,6 +205,7 @@ fn extra_node(
     authority: &pki::Authority,
     n: u8,
     now: i64,
+    progress: &Progress,
 ) -> Result<node::Child, String> {
     let name = format!("{}-{n}", cluster.node);
     let address = cluster.node_address(n);
@@ -230,11 +222,12 @@ fn extra_node(
     )?;
     let node_dir = options.paths.node(&name);
     let url = format!("https://{}:{}", cluster.address, cluster.port);
-    let config = crate::kubeconfig::text(&url, &authority.cert, &pair);
+    let config = kubeconfig::text(&url, &authority.cert, &pair);
     let kubeconfig = node_dir.join("kubeconfig");
     paths::write(&kubeconfig, config.as_bytes(), true)?;
     serving(authority, &dir, &name, address, now)?;
-    node::Child::start(&options.paths, &name, n, &netns, &kubeconfig)
+    let launch = node::Launch { paths: options.paths.clone(), name, number: n, netns, kubeconfig };
+    node::Child::start(launch, progress.clone())
 }
 
 /// Waits until so many nodes are ready, each with a lease renewed since `start` (a Ready of an earlier life does not count).

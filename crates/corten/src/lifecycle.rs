@@ -1,6 +1,6 @@
 //! `corten up`, `down`, `reset`: the cluster's process from outside.
 
-use crate::cluster::Cluster;
+use crate::cluster::{self, Claims, Cluster};
 use crate::daemon::{self, Options};
 use crate::kubeconfig;
 use crate::paths::{self, Paths};
@@ -18,22 +18,22 @@ pub struct Up {
     /// Where the cluster keeps its files
     #[arg(long, value_name = "DIR", default_value = paths::DATA_DIR)]
     pub data_dir: PathBuf,
-    /// Number of nodes; those after the first get network namespaces of their own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub nodes: u8,
-    /// Where to write the administrator's kubeconfig [default: DATA_DIR/kubeconfig]
+    /// Number of nodes; those after the first get network namespaces of their own [default: as last time, or 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub nodes: Option<u8>,
+    /// Where to write the administrator's kubeconfig [default: as last time, or DATA_DIR/kubeconfig]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Stay in the terminal and log there
     #[arg(long)]
     pub foreground: bool,
-    /// Port of the API server [default: 6443, or the next free one]
+    /// Port of the API server [default: as last time, or 6443, or the next free one]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Where the key that encrypts secrets at rest is kept
-    #[arg(long, value_name = "DIR", default_value = paths::KEY_DIR)]
-    pub key_dir: PathBuf,
-    /// Socket of another container runtime (unix:///run/containerd/containerd.sock)
+    /// Where the key that encrypts secrets at rest is kept [default: as last time, or /etc/corten/keys]
+    #[arg(long, value_name = "DIR")]
+    pub key_dir: Option<PathBuf>,
+    /// Socket of another container runtime (unix:///run/containerd/containerd.sock); "" for our own [default: as last time, or our own]
     #[arg(long, value_name = "ENDPOINT")]
     pub container_runtime_endpoint: Option<String>,
     /// Set in the background process: the file descriptor that takes progress
@@ -47,38 +47,9 @@ pub struct Place {
     /// Where the cluster keeps its files
     #[arg(long, value_name = "DIR", default_value = paths::DATA_DIR)]
     pub data_dir: PathBuf,
-    /// Where the administrator's kubeconfig is [default: DATA_DIR/kubeconfig]
+    /// Where the administrator's kubeconfig is [default: where `up` wrote it]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-}
-
-/// What this machine must have; all that is missing is told at once, each with its remedy.
-fn preflight() -> Result<(), String> {
-    let mut missing = Vec::new();
-    // SAFETY: geteuid takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        return Err(
-            "corten makes namespaces, mounts and network rules, for which it must be root: run it with sudo".into()
-        );
-    }
-    let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    let has = |fs: &str| filesystems.lines().any(|l| l.split_whitespace().last() == Some(fs));
-    for (fs, module, why) in
-        [("overlay", "overlay", "images cannot be layered"), ("cgroup", "", "resources cannot be limited")]
-    {
-        if !has(fs) && !(fs == "cgroup" && has("cgroup2")) {
-            let remedy = if module.is_empty() {
-                "boot a kernel with cgroups".to_string()
-            } else {
-                format!("run `modprobe {module}`, or boot a kernel that has it")
-            };
-            missing.push(format!("the kernel has no {fs}: {why}; {remedy}"));
-        }
-    }
-    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() && !Path::new("/sys/fs/cgroup/memory").exists() {
-        missing.push("no cgroup controllers are mounted below /sys/fs/cgroup: mount cgroup2 there (`mount -t cgroup2 none /sys/fs/cgroup`)".into());
-    }
-    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }
 
 /// Whether a process is ours and alive.
@@ -91,41 +62,87 @@ pub fn running(paths: &Paths) -> Option<i32> {
 
 /// `corten up`.
 pub fn up(o: Up) -> Result<(), String> {
-    preflight()?;
+    crate::preflight::check()?;
     std::fs::create_dir_all(&o.data_dir).map_err(|e| format!("make {}: {e}", o.data_dir.display()))?;
     let data = o.data_dir.canonicalize().map_err(|e| format!("find {}: {e}", o.data_dir.display()))?;
-    let o = Up { data_dir: data.clone(), ..o };
+    let absolute = |p: &PathBuf| std::path::absolute(p).map_err(|e| format!("find {}: {e}", p.display()));
+    let kubeconfig = o.kubeconfig.as_ref().map(absolute).transpose()?;
+    let key_dir = o.key_dir.as_ref().map(absolute).transpose()?;
+    let o = Up { data_dir: data.clone(), kubeconfig, key_dir, ..o };
     let paths = Paths::new(&data);
-    let kubeconfig = match &o.kubeconfig {
-        Some(file) => std::path::absolute(file).map_err(|e| format!("find {}: {e}", file.display()))?,
-        None => paths.data.join("kubeconfig"),
-    };
-    kubeconfig::check(&kubeconfig)?;
     if o.progress_fd.is_none()
         && let Some(pid) = running(&paths)
     {
-        println!("The cluster in {} is running already (pid {pid}).", data.display());
-        return Ok(());
+        return already(&o, &paths, pid);
     }
     if o.foreground {
-        return foreground(&o, paths, kubeconfig);
+        return foreground(&o, paths);
     }
-    background(&o, &paths, &kubeconfig)
+    background(&o, &paths)
 }
 
-fn foreground(o: &Up, paths: Paths, kubeconfig: PathBuf) -> Result<(), String> {
-    let cluster = match Cluster::load(&paths)? {
-        Some(c) => c,
-        None => Cluster::create(&paths, o.port)?,
+/// `up` of a cluster that runs: fine, unless something else is wanted of it.
+fn already(o: &Up, paths: &Paths, pid: i32) -> Result<(), String> {
+    let data = paths.data.display();
+    let other = Cluster::load(paths)?.is_some_and(|c| {
+        o.nodes.is_some_and(|n| n != c.wish.nodes)
+            || o.port.is_some_and(|p| p != c.port)
+            || (o.kubeconfig.is_some() && o.kubeconfig != c.wish.kubeconfig)
+            || o.key_dir.as_ref().is_some_and(|d| *d != c.wish.key_dir)
+            || o.container_runtime_endpoint.as_ref().is_some_and(|e| *e != c.wish.runtime_endpoint.unwrap_or_default())
+    });
+    if other {
+        return Err(format!(
+            "the cluster in {data} is running (pid {pid}) with other settings: `corten down --data-dir {data}` first (its pods go on), then `corten up` with these flags"
+        ));
+    }
+    println!("The cluster in {data} is running already (pid {pid}).");
+    Ok(())
+}
+
+/// The cluster as it shall run now, kept: what is there, and what the user asked for this time.
+fn settle(o: &Up, paths: &Paths) -> Result<Cluster, String> {
+    let claims = Claims::read()?;
+    let mut cluster = match Cluster::load(paths)? {
+        Some(known) => known,
+        None => Cluster::create(o.port, &[cluster::routed()?, claims.ranges()].concat())?,
     };
+    cluster.settle_ports(o.port)?;
+    let key_file = cluster.key_file();
+    let wish = &mut cluster.wish;
+    if let Some(dir) = &o.key_dir {
+        wish.key_dir = dir.clone();
+    }
+    wish.nodes = o.nodes.unwrap_or(wish.nodes);
+    wish.kubeconfig = o.kubeconfig.clone().or(wish.kubeconfig.take());
+    wish.runtime_endpoint = match o.container_runtime_endpoint.as_deref() {
+        Some("") => None,
+        Some(endpoint) => Some(endpoint.to_string()),
+        None => wish.runtime_endpoint.take(),
+    };
+    if paths.store().exists() && !cluster.key_file().exists() {
+        return Err(format!(
+            "the key that decrypts this cluster's secrets is not in {}: bring {} back there, or say where it is with --key-dir",
+            cluster.key_file().display(),
+            key_file.display()
+        ));
+    }
+    cluster.save(paths)?;
+    claims.take(&cluster, paths)?;
+    Ok(cluster)
+}
+
+fn foreground(o: &Up, paths: Paths) -> Result<(), String> {
+    let busy = || {
+        format!(
+            "another corten process starts or runs the cluster in {}: `corten status --data-dir {0}` tells more",
+            paths.data.display()
+        )
+    };
+    let _lock = paths::lock(&paths.data.join("lock"), Duration::from_secs(2))?.ok_or_else(busy)?;
+    let cluster = settle(o, &paths)?;
     paths::write(&paths.data.join("corten.pid"), std::process::id().to_string().as_bytes(), false)?;
-    let options = Options {
-        paths,
-        nodes: o.nodes,
-        kubeconfig: kubeconfig.clone(),
-        key_dir: o.key_dir.clone(),
-        runtime_endpoint: o.container_runtime_endpoint.clone(),
-    };
+    let options = Options { kubeconfig: kubeconfig::find(&paths, None)?, paths };
     let started = Instant::now();
     let pipe = o.progress_fd.map(|fd| {
         use std::os::fd::FromRawFd as _;
@@ -151,7 +168,7 @@ fn foreground(o: &Up, paths: Paths, kubeconfig: PathBuf) -> Result<(), String> {
 }
 
 /// Starts the process in the background and shows how it gets on.
-fn background(o: &Up, paths: &Paths, kubeconfig: &Path) -> Result<(), String> {
+fn background(o: &Up, paths: &Paths) -> Result<(), String> {
     let log_path = paths.data.join("corten.log");
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -162,17 +179,16 @@ fn background(o: &Up, paths: &Paths, kubeconfig: &Path) -> Result<(), String> {
     use std::os::fd::AsRawFd as _;
     let fd = writer.as_raw_fd();
     let mut command = Command::new("/proc/self/exe");
-    command
-        .arg("up")
-        .arg("--foreground")
-        .arg("--data-dir")
-        .arg(&paths.data)
-        .arg("--kubeconfig")
-        .arg(kubeconfig)
-        .arg("--nodes")
-        .arg(o.nodes.to_string())
-        .arg("--key-dir")
-        .arg(&o.key_dir);
+    command.arg("up").arg("--foreground").arg("--data-dir").arg(&paths.data);
+    if let Some(dir) = &o.key_dir {
+        command.arg("--key-dir").arg(dir);
+    }
+    if let Some(file) = &o.kubeconfig {
+        command.arg("--kubeconfig").arg(file);
+    }
+    if let Some(n) = o.nodes {
+        command.arg("--nodes").arg(n.to_string());
+    }
     if let Some(p) = o.port {
         command.arg("--port").arg(p.to_string());
     }
@@ -213,7 +229,7 @@ fn background(o: &Up, paths: &Paths, kubeconfig: &Path) -> Result<(), String> {
     }
     println!(
         "\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  {command} kubectl get nodes\n  {command} kubectl create deployment hello --image=IMAGE",
-        kubeconfig.display(),
+        kubeconfig::find(paths, None)?.display(),
         command = command_name()
     );
     Ok(())
@@ -246,11 +262,19 @@ pub fn down(place: &Place) -> Result<(), String> {
 
 fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
     // SAFETY: kill takes a pid and a signal number.
-    unsafe { libc::kill(pid, libc::SIGTERM) };
+    if unsafe { libc::kill(pid, libc::SIGTERM) } < 0 {
+        let e = std::io::Error::last_os_error();
+        if e.kind() == std::io::ErrorKind::PermissionDenied {
+            return Err(format!("process {pid} belongs to root: run this with sudo"));
+        }
+    }
     let deadline = Instant::now() + Duration::from_secs(15);
     while running(paths).is_some() {
         if Instant::now() > deadline {
-            return Err(format!("process {pid} did not end within 15 s; see {}/corten.log", paths.data.display()));
+            return Err(format!(
+                "process {pid} did not end within 15 s: see {}/corten.log; `kill -9 {pid}` ends it without loss",
+                paths.data.display()
+            ));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -259,12 +283,15 @@ fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
 }
 
 /// `corten reset --yes`: removes everything that this cluster made, and nothing else.
-pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
+pub fn reset(place: &Place, key_dir: Option<&Path>, yes: bool) -> Result<(), String> {
     let paths = Paths::new(&place.data_dir);
-    let Some(cluster) = Cluster::load(&paths)? else {
+    let Some(mut cluster) = Cluster::load(&paths)? else {
         println!("There is no cluster in {}.", place.data_dir.display());
         return Ok(());
     };
+    if let Some(dir) = key_dir {
+        cluster.wish.key_dir = dir.to_path_buf();
+    }
     if !yes {
         return Err(format!(
             "this removes the cluster {} with all its objects, pods and volumes in {}: say --yes if you mean it",
@@ -272,17 +299,25 @@ pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
             place.data_dir.display()
         ));
     }
+    // SAFETY: geteuid takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Err("what the cluster made belongs to root: run this with sudo".into());
+    }
     let data = place.data_dir.canonicalize().map_err(|e| format!("find {}: {e}", place.data_dir.display()))?;
     let canonical = Paths::new(&data);
     if let Some(pid) = running(&canonical) {
         stop(&canonical, pid)?;
     }
+    // A process that starts at this moment makes anew what is removed here.
+    let _lock = paths::lock(&data.join("lock"), Duration::from_secs(5))?
+        .ok_or_else(|| format!("another corten process works in {}: try again when it has ended", data.display()))?;
     let mut wrong = Vec::new();
     let mut note = |what: &str, result: Result<(), String>| {
         if let Err(e) = result {
             wrong.push(format!("{what}: {e}"));
         }
     };
+    note("nodes' processes", end_nodes(&data));
     note("containers", runtime::reset(&cluster.id, &cluster.run_dir()).map_err(|e| e.to_string()));
     note("pod volumes", unmount_below(&data));
     note("network", network::reset(&cluster.id, &paths.node(&cluster.node).join("network")).map_err(|e| e.to_string()));
@@ -292,13 +327,10 @@ pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
     );
     note("run directory", remove_all(&cluster.run_dir()));
     note("kubeconfig", kubeconfig::remove(&canonical, place.kubeconfig.as_deref()));
-    note(
-        "encryption key",
-        match std::fs::remove_file(key_dir.join(format!("{}.key", cluster.id))) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
-            _ => Ok(()),
-        },
-    );
+    note("encryption key", remove_file(&cluster.key_file()));
+    for dir in [paths::KEY_DIR, "/etc/corten"] {
+        let _ = std::fs::remove_dir(dir); // stays if another cluster keeps something there
+    }
     if wrong.is_empty() {
         // Last, so that a reset that failed can be tried again.
         wrong.extend(remove_contents(&data).err());
@@ -308,6 +340,37 @@ pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("not everything could be removed; try again after mending this:\n{}", wrong.join("\n")))
+    }
+}
+
+/// Ends the processes of nodes 2 and following that their cluster's process could not take along.
+fn end_nodes(data: &Path) -> Result<(), String> {
+    let mine = |pid: i32| {
+        let text = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let args: Vec<String> = String::from_utf8_lossy(&text).split('\0').map(String::from).collect();
+        args.get(1).is_some_and(|a| a == "node") && args.iter().any(|a| Path::new(a) == data)
+    };
+    let all = std::fs::read_dir("/proc").map_err(|e| format!("list /proc: {e}"))?.flatten();
+    let pids: Vec<i32> =
+        all.filter_map(|e| e.file_name().to_string_lossy().parse().ok()).filter(|p| mine(*p)).collect();
+    for pid in &pids {
+        // SAFETY: kill takes a pid and a signal number.
+        unsafe { libc::kill(*pid, libc::SIGKILL) };
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Some(pid) = pids.iter().find(|p| mine(**p)) {
+        if Instant::now() > deadline {
+            return Err(format!("process {pid} does not end"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), String> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {e}", path.display())),
+        _ => Ok(()),
     }
 }
 
@@ -337,7 +400,8 @@ fn remove_all(dir: &Path) -> Result<(), String> {
 
 /// The directory itself may be the user's: only what is in it goes, and it too if it is empty then.
 fn remove_contents(dir: &Path) -> Result<(), String> {
-    for name in ["nodes", "store", "pki", "corten.pid", "corten.log", "cluster.json"] {
+    let files = ["corten.pid", "corten.log", ".corten.pid.new", ".kubeconfig.new", ".cluster.json.new", "lock"];
+    for name in ["nodes", "store", "pki"].into_iter().chain(files).chain(["cluster.json"]) {
         let path = dir.join(name);
         let result = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         if let Err(e) = result

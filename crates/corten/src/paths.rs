@@ -5,11 +5,13 @@
 //! <data-dir>/pki/             certificate authority, certificates, keys (0600)
 //! <data-dir>/store/           the log
 //! <data-dir>/nodes/<name>/    a node's runtime, kubelet and network state
+//! <data-dir>/lock             held by the cluster's process; each node in a process of its own holds nodes/<name>/lock
 //! <data-dir>/corten.pid, corten.log
 //! ```
 //! The key that encrypts secrets at rest lies outside: `<key-dir>/<cluster id>.key`.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The default data directory.
 pub const DATA_DIR: &str = "/var/lib/corten";
@@ -39,6 +41,27 @@ impl Paths {
     /// A node's state.
     pub fn node(&self, name: &str) -> PathBuf {
         self.data.join("nodes").join(name)
+    }
+}
+
+/// Takes a lock that the kernel gives back when this process ends, however it ends. Waits as long as `patience` for a
+/// holder that is about to end; none if it does not.
+pub fn lock(path: &Path, patience: Duration) -> Result<Option<std::fs::File>, String> {
+    let fail = |e: std::io::Error| format!("lock {}: {e}", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(fail)?;
+    }
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(fail)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(e)) => return Err(fail(e)),
+        }
     }
 }
 

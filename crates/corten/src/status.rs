@@ -26,7 +26,7 @@ pub fn run(place: &Place) -> Result<(), String> {
     row("process", pid.map_or_else(stopped, |p| format!("running, pid {p}, log {}/corten.log", data.display())));
     row("ranges", format!("pods {}, services {}", cluster.pod_range, cluster.service_range));
     row("server", format!("https://127.0.0.1:{}", cluster.port));
-    let kubeconfig = kubeconfig::find(&paths, place.kubeconfig.as_deref());
+    let kubeconfig = kubeconfig::find(&paths, place.kubeconfig.as_deref())?;
     row("kubeconfig", kubeconfig.display().to_string());
     if pid.is_none() {
         return Ok(());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use platform::time::{Duration, sleep};
 use wire::cri::*;
 
+use crate::checkpoint;
 use crate::convert::{LABEL_UID, log_dir};
 use crate::core::machine::Run;
 use crate::shared::Shared;
@@ -44,6 +45,9 @@ pub async fn strays(shared: &Arc<Shared>) {
             }
         }
     }
+    for pod in checkpoint::load(&shared.config.root_dir).iter().filter(|p| !known.contains(&p.metadata.uid)) {
+        checkpoint::forget(&shared.config.root_dir, &pod.metadata.uid);
+    }
     let pods = shared.config.root_dir.join("pods");
     for entry in std::fs::read_dir(&pods).into_iter().flatten().flatten() {
         let uid = entry.file_name().to_string_lossy().into_owned();
@@ -51,8 +55,20 @@ pub async fn strays(shared: &Arc<Shared>) {
             continue;
         }
         match volumes::tear_down(&shared.config.root_dir, &uid) {
-            Ok(()) => drop(std::fs::remove_dir_all(entry.path())),
+            Ok(()) => {
+                remove_logs(&shared.config.pod_logs_dir, &uid);
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
             Err(e) => tracing::warn!(uid, error = e, "cannot remove the volumes of a pod that is gone"),
+        }
+    }
+}
+
+/// Removes the logs of a pod of which only the uid is known.
+fn remove_logs(logs: &Path, uid: &str) {
+    for entry in std::fs::read_dir(logs).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().rsplit('_').next() == Some(uid) {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -8,7 +8,7 @@ use wire::Code;
 use wire::cri::*;
 
 use crate::convert;
-use crate::core::machine::{Effect, Observation, Outcome};
+use crate::core::machine::{Effect, Observation, Outcome, Run};
 use crate::core::pod::{Container, Kind, Pod};
 use crate::core::{env, files};
 use crate::hooks;
@@ -54,6 +54,9 @@ pub async fn carry_out(c: Context, effect: Effect) -> Outcome {
         Effect::Cleanup => {
             let (root, uid) = (c.shared.config.root_dir.clone(), c.pod.metadata.uid.clone());
             c.shared.objects.follow(&uid, &Default::default());
+            if let Err(e) = stop_sandboxes(&c).await {
+                return failed("", e);
+            }
             match c.shared.env.blocking(move || volumes::tear_down(&root, &uid)).await {
                 Ok(Ok(())) => Outcome::Done,
                 Ok(Err(e)) | Err(e) => failed("", e),
@@ -82,7 +85,26 @@ async fn set_up_volumes(c: &Context) -> Outcome {
     }
 }
 
+/// Frees what earlier sandboxes of the pod hold (addresses, ports, namespaces): one that lost its shim or was half made when
+/// the kubelet was killed was never stopped. Those without containers go altogether.
+async fn stop_sandboxes(c: &Context) -> Result<(), String> {
+    for sandbox in &c.seen.sandboxes {
+        let id = sandbox.id.clone();
+        let stopped = c.shared.cri.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await;
+        stopped.map_err(|e| format!("stop the old sandbox {id}: {}", e.message()))?;
+        if !c.seen.containers.iter().any(|k| k.sandbox == id) {
+            let removed = c.shared.cri.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: id.clone() }).await;
+            removed.map_err(|e| format!("remove the old sandbox {id}: {}", e.message()))?;
+        }
+    }
+    Ok(())
+}
+
 async fn run_sandbox(c: &Context, attempt: u32) -> Outcome {
+    if let Err(e) = stop_sandboxes(c).await {
+        c.shared.tell(&c.pod, "", true, "FailedKillPod", format!("error killing pod: {e}"));
+        return failed("", e);
+    }
     let config = convert::sandbox(&c.shared.config, &c.shared.node_dns, &c.pod, attempt);
     let made = match runtime_handler(c).await {
         Ok(runtime_handler) => {
@@ -137,6 +159,7 @@ async fn start(c: &Context, name: &str, attempt: u32, image: String) -> Outcome 
             return failed("CreateContainerConfigError", e);
         }
     };
+    remove_unborn(c, name).await;
     let sandbox_config = Some(convert::sandbox(&shared.config, &shared.node_dns, &c.pod, sandbox.attempt));
     let request = CreateContainerRequest { pod_sandbox_id: sandbox.id.clone(), config: Some(config), sandbox_config };
     let id = match shared.cri.create_container(request).await {
@@ -163,6 +186,16 @@ async fn start(c: &Context, name: &str, attempt: u32, image: String) -> Outcome 
     }
     remove_old(c, name).await;
     Outcome::Done
+}
+
+/// Instances that were made but never ran, because the kubelet was killed in between: they do not count as restarts.
+async fn remove_unborn(c: &Context, name: &str) {
+    for unborn in c.seen.containers.iter().filter(|s| s.name == name && s.state == Run::Created) {
+        let request = RemoveContainerRequest { container_id: unborn.id.clone() };
+        if let Err(e) = c.shared.cri.remove_container(request).await {
+            tracing::debug!(container = unborn.id, error = %e, "cannot remove a container that never ran");
+        }
+    }
 }
 
 /// Dead instances beyond those that are kept.
@@ -213,8 +246,7 @@ async fn configure(
     let target = match container.target_container_name.as_str() {
         "" => None,
         name => {
-            let running =
-                c.seen.containers.iter().find(|s| s.name == name && s.state == crate::core::machine::Run::Running);
+            let running = c.seen.containers.iter().find(|s| s.name == name && s.state == Run::Running);
             Some(running.map(|s| s.id.clone()).ok_or_else(|| format!("unable to find target container {name}"))?)
         }
     };

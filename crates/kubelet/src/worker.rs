@@ -290,7 +290,7 @@ impl PodWorker {
     }
 
     /// Nothing runs: frees everything and takes the pod out of the API.
-    async fn finish(&mut self) -> Result<(), client::Error> {
+    async fn finish(&mut self) -> Result<(), String> {
         let meta = self.machine.pod.metadata.clone();
         if !matches!(self.machine.life, Life::Finished) {
             return Ok(()); // the kubelet is stopping: the pod goes on
@@ -300,21 +300,25 @@ impl PodWorker {
             options.grace_seconds = Some(0);
             let at = At { resource: &resources::PODS, namespace: &meta.namespace, name: &meta.name };
             match self.shared.client.delete(at, &options).await {
-                Err(e) if !e.is_not_found() && !e.is_conflict() => return Err(e),
+                Err(e) if !e.is_not_found() && !e.is_conflict() => return Err(e.to_string()),
                 _ => {}
             }
         }
         self.probers.run(Vec::new(), &self.machine.pod);
         for sandbox in &self.machine.seen.sandboxes {
             let request = RemovePodSandboxRequest { pod_sandbox_id: sandbox.id.clone() };
-            if let Err(e) = self.shared.cri.remove_pod_sandbox(request).await {
-                tracing::warn!(sandbox = sandbox.id, error = %e, "cannot remove a pod's sandbox");
+            match self.shared.cri.remove_pod_sandbox(request).await {
+                Err(e) if e.code() != wire::Code::NotFound => {
+                    return Err(format!("remove the sandbox {}: {}", sandbox.id, e.message()));
+                }
+                _ => {}
             }
         }
         self.shared.objects.follow(&meta.uid, &BTreeSet::new());
         self.shared.tokens.forget(&meta.uid);
-        let _ = std::fs::remove_dir_all(volumes::pod_dir(&self.shared.config.root_dir, &meta.uid));
         let _ = std::fs::remove_dir_all(convert::log_dir(&self.shared.config, &self.machine.pod));
+        // Last: by this directory a kubelet that was killed in between finds what is left.
+        let _ = std::fs::remove_dir_all(volumes::pod_dir(&self.shared.config.root_dir, &meta.uid));
         Ok(())
     }
 }

@@ -28,6 +28,7 @@ mod listener;
 pub mod netlink;
 pub mod netns;
 pub mod overlay;
+pub mod probe;
 pub mod proxy;
 mod reset;
 pub mod sysctl;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wire::cri::{ContainerEventType, CreateContainerRequest, LinuxContainerResources, Signal};
 
-use crate::engine::{Engine, new_id, unix_nanos};
+use crate::engine::{Engine, new_id, remove_when_empty, unix_nanos};
 use crate::error::{Error, Result};
 use crate::image::registry::blocking;
 use crate::shim::containers::Running;
@@ -167,6 +167,15 @@ impl Engine {
         self.stop_container(&container, Duration::ZERO).await?;
         if let Ok(shim) = self.sandbox(&record.sandbox).and_then(|s| s.shim()) {
             let _ = shim.call(Call::Forget { container: record.id.clone() }, &[]).await; // it may never have seen it
+        }
+        if self.cgroups.exists(&record.cgroup) {
+            // Its shim was killed before it could clean up.
+            let (engine, group) = (self.clone(), record.cgroup.clone());
+            blocking(move || {
+                engine.cgroups.kill(&group);
+                remove_when_empty(&engine.cgroups, &group)
+            })
+            .await?;
         }
         let dir = self.container_dir(&record.id);
         // Moved away at once, deleted in the background: a large upper layer takes its time.

@@ -185,7 +185,9 @@ impl Engine {
             let container = self.adopt_container(record)?;
             lock(&self.state).containers.insert(container.record.id.clone(), Arc::new(container));
         }
-        self.remove_strays()
+        self.remove_strays()?;
+        // What a pull that was killed has left without an image.
+        self.images.sweep(&self.layers_in_use())
     }
 
     /// Reads every state file of a kind. One that cannot be read stops the start: guessing could kill what runs.
@@ -406,7 +408,8 @@ pub fn reset(cluster_id: &str, run: &Path) -> Result<()> {
     remove_when_empty(&cgroups, &group)
 }
 
-fn remove_when_empty(cgroups: &Cgroups, group: &str) -> Result<()> {
+/// Removes a group as soon as the kernel has let go of what was killed in it.
+pub fn remove_when_empty(cgroups: &Cgroups, group: &str) -> Result<()> {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     loop {
         match cgroups.remove(group) {

@@ -3,6 +3,8 @@
 //! Every step waits on a condition with a deadline. The cluster lives in a directory of its own and is reset at the end;
 //! what `reset` leaves behind is a failure.
 
+mod torture;
+
 use crate::{images, run};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,27 +12,29 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Runs the end-to-end tests; `--keep` leaves the cluster.
+/// Runs the end-to-end tests; `--keep` leaves the cluster. With a name, only that scenario:
+/// `torture [--seed N] [--rounds N]` kills the cluster at random moments.
 pub fn run(args: &[String]) -> Result<(), String> {
     // SAFETY-free check: the id of the current user stands in its process' status.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if !status.lines().any(|l| l.starts_with("Uid:\t0\t")) {
         return Err("end-to-end tests make namespaces, mounts and network rules: run them as root".into());
     }
-    let cluster = Cluster::new()?;
-    let result = cluster.all();
-    if args.iter().any(|a| a == "--keep") {
-        println!("e2e: kept in {}", cluster.dir.display());
-        return result;
+    let number = |name: &str, default: u64| {
+        let at = args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
+        at.map_or(Ok(default), |v| v.parse().map_err(|_| format!("{name}: {v:?} is no number")))
+    };
+    let (seed, rounds) = (number("--seed", 1)?, number("--rounds", 4)?);
+    let torture = move |c: &Cluster| torture::run(c, seed, rounds);
+    type Scenario<'a> = (&'a str, &'a dyn Fn(&Cluster) -> Result<(), String>);
+    let scenarios: [Scenario<'_>; 2] = [("books", &Cluster::all), ("torture", &torture)];
+    let only = args.iter().find(|a| scenarios.iter().any(|(name, _)| name == a));
+    let began = Instant::now();
+    for (name, scenario) in scenarios.iter().filter(|(name, _)| only.is_none_or(|o| o == name)) {
+        let cluster = Cluster::new(name)?;
+        cluster.play(scenario, args.iter().any(|a| a == "--keep")).map_err(|e| format!("{name}: {e}"))?;
+        println!("e2e: {name} passes ({:.0} s since the start)", began.elapsed().as_secs_f64());
     }
-    let reset = cluster.reset();
-    if result.is_err() {
-        let log = std::fs::read_to_string(cluster.data().join("corten.log")).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(40).collect();
-        eprintln!("the cluster's log ends with:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
-    }
-    result?;
-    reset?;
     println!("e2e: all scenarios pass");
     Ok(())
 }
@@ -48,11 +52,27 @@ struct Kubectl<'a> {
 }
 
 impl Cluster {
-    fn new() -> Result<Cluster, String> {
-        let dir = run::scratch("e2e")?;
+    fn new(name: &str) -> Result<Cluster, String> {
+        let dir = run::scratch(&format!("e2e-{name}"))?;
         let bin = dir.join("corten");
         std::fs::copy(run::corten()?, &bin).map_err(|e| format!("copy the binary: {e}"))?;
         Ok(Cluster { bin, dir })
+    }
+
+    /// Plays a scenario and resets; when it fails the end of the log is shown.
+    fn play(&self, scenario: &dyn Fn(&Cluster) -> Result<(), String>, keep: bool) -> Result<(), String> {
+        let result = scenario(self);
+        if keep {
+            println!("e2e: kept in {}", self.dir.display());
+            return result;
+        }
+        let log = std::fs::read_to_string(self.data().join("corten.log")).unwrap_or_default();
+        let reset = self.reset();
+        if result.is_err() {
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("the cluster's log ends with:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+        result.and(reset)
     }
 
     fn data(&self) -> PathBuf {
@@ -62,10 +82,26 @@ impl Cluster {
     fn corten(&self, args: &[&str]) -> Result<String, String> {
         let mut c = Command::new(&self.bin);
         c.args(args).arg("--data-dir").arg(self.data()).stdin(Stdio::null());
-        if matches!(args[0], "up" | "reset") {
+        if args[0] == "up" {
             c.arg("--key-dir").arg(self.dir.join("keys"));
         }
         run::output(&mut c)
+    }
+
+    /// A fact of `cluster.json`; empty if there is no cluster.
+    fn fact(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.data().join("cluster.json")).unwrap_or_default();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        value[name].as_str().unwrap_or_default().to_string()
+    }
+
+    fn id(&self) -> String {
+        self.fact("id")
+    }
+
+    /// Name of the first node.
+    fn node(&self) -> String {
+        self.fact("node")
     }
 
     fn up(&self) -> Result<(), String> {
@@ -110,8 +146,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// A pod whose image comes from a registry on this machine (plain HTTP on loopback, which the first node reaches).
-    fn pull(&self, k: &Kubectl, archive: &Path) -> Result<(), String> {
+    /// A registry on this machine (plain HTTP on loopback, which the first node reaches), and its address.
+    fn registry(&self) -> Result<(run::Guard, String), String> {
         let port =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
         let config = self.dir.join("registry.yml");
@@ -126,17 +162,27 @@ impl Cluster {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let _registry = run::Guard(registry.map_err(|e| format!("start docker-registry: {e}"))?);
+        let registry = run::Guard(registry.map_err(|e| format!("start docker-registry: {e}"))?);
         run::until("the registry listens", Duration::from_secs(10), || {
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
         })?;
-        let image = format!("127.0.0.1:{port}/corten/busybox:1");
-        run::output(
-            Command::new("skopeo")
-                .args(["copy", "-q", "--dest-tls-verify=false"])
-                .arg(format!("docker-archive:{}", archive.display()))
-                .arg(format!("docker://{image}")),
-        )?;
+        Ok((registry, format!("127.0.0.1:{port}")))
+    }
+
+    /// Puts an archive's image into the registry.
+    fn push(&self, archive: &Path, image: &str) -> Result<(), String> {
+        let mut copy = Command::new("skopeo");
+        copy.args(["copy", "-q", "--dest-tls-verify=false"])
+            .arg(format!("docker-archive:{}", archive.display()))
+            .arg(format!("docker://{image}"));
+        run::output(&mut copy).map(drop)
+    }
+
+    /// A pod whose image comes from a registry.
+    fn pull(&self, k: &Kubectl, archive: &Path) -> Result<(), String> {
+        let (_registry, address) = self.registry()?;
+        let image = format!("{address}/corten/busybox:1");
+        self.push(archive, &image)?;
         let first = k.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])?;
         k.apply(&format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: pulled}}\nspec:\n  nodeName: {}\n  terminationGracePeriodSeconds: 0\n  containers: [{{name: main, image: \"{image}\", command: [sleep, \"3600\"]}}]\n",
@@ -144,6 +190,31 @@ impl Cluster {
         ))?;
         k.run(&["wait", "--for=condition=Ready", "pod/pulled", "--timeout=60s"])?;
         k.run(&["delete", "pod", "pulled"]).map(drop)
+    }
+
+    /// Pids of the processes of the cluster: the main one, and those of its nodes 2 and following.
+    fn pids(&self) -> Vec<String> {
+        let data = self.data().display().to_string();
+        let mut out = Vec::new();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let text = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let args: Vec<String> = String::from_utf8_lossy(&text).split('\0').map(String::from).collect();
+            let role = args.get(1).map(String::as_str);
+            if matches!(role, Some("node" | "up")) && args.iter().any(|a| *a == data) {
+                out.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        out
+    }
+
+    /// kill -9 of every process but the shims.
+    fn kill(&self) -> Result<(), String> {
+        let pids = self.pids();
+        if !pids.is_empty() {
+            // One that ended with its parent in between is no error.
+            let _ = Command::new("kill").arg("-9").args(&pids).stderr(Stdio::null()).status();
+        }
+        run::until("the processes are gone", Duration::from_secs(10), || self.pids().is_empty())
     }
 
     /// kill -9 of the process: pods go on and are adopted, nothing is lost.
@@ -155,11 +226,7 @@ impl Cluster {
             k.run(&["get", "pods", "-l", "app=crash", "-o", "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}"]).map_err(|e| format!("{what}: {e}"))
         };
         let before = pods("before")?;
-        let pid = std::fs::read_to_string(self.data().join("corten.pid")).map_err(|e| e.to_string())?;
-        run::output(Command::new("kill").args(["-9", pid.trim()]))?;
-        run::until("the process is gone", Duration::from_secs(10), || {
-            !Path::new(&format!("/proc/{}", pid.trim())).exists()
-        })?;
+        self.kill()?;
         self.up()?;
         k.run(&["get", "configmap", "before"])?;
         let after = pods("after")?;
@@ -173,11 +240,7 @@ impl Cluster {
     }
 
     fn reset(&self) -> Result<(), String> {
-        let id = std::fs::read_to_string(self.data().join("cluster.json"))
-            .ok()
-            .and_then(|t| serde_json::from_str::<serde_json::Value>(&t).ok())
-            .and_then(|v| v["id"].as_str().map(String::from))
-            .unwrap_or_default();
+        let id = self.id();
         self.corten(&["reset", "--yes"])?;
         if id.is_empty() {
             return Ok(());
@@ -294,6 +357,12 @@ impl Kubectl<'_> {
         let file = self.cluster.dir.join("manifest.yaml");
         std::fs::write(&file, manifest).map_err(|e| e.to_string())?;
         self.run(&["apply", "-f", &file.display().to_string()]).map(drop)
+    }
+
+    /// Objects as JSON.
+    fn json(&self, args: &[&str]) -> Result<serde_json::Value, String> {
+        let text = self.run(&[&["get", "-o", "json"], args].concat())?;
+        serde_json::from_str(&text).map_err(|e| format!("kubectl get {}: {e}", args.join(" ")))
     }
 
     /// What a user does on the first day, from apply to delete.

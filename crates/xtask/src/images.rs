@@ -11,20 +11,33 @@ pub const WEB: &str = "corten.test/web:1";
 
 /// Makes the archive of [`BUSYBOX`] in `dir`.
 pub fn busybox(dir: &Path) -> Result<PathBuf, String> {
-    archive(&dir.join("busybox.tar"), BUSYBOX, "busybox", Path::new("/bin/busybox"), r#"["sh"]"#)
+    archive(&dir.join("busybox.tar"), BUSYBOX, "busybox", Path::new("/bin/busybox"), r#"["sh"]"#, 0)
+}
+
+/// The same with so many random bytes: a fresh image that takes a moment to pull.
+pub fn with_ballast(dir: &Path, bytes: u64) -> Result<PathBuf, String> {
+    archive(&dir.join("ballast.tar"), BUSYBOX, "busybox", Path::new("/bin/busybox"), r#"["sh"]"#, bytes)
 }
 
 /// Makes the archive of [`WEB`] in `dir`.
 pub fn web(dir: &Path) -> Result<PathBuf, String> {
     let binary = run::built(&["--package", "xtask", "--bin", "web"])?;
-    archive(&dir.join("web.tar"), WEB, "web", &binary, r#"["/bin/web"]"#)
+    archive(&dir.join("web.tar"), WEB, "web", &binary, r#"["/bin/web"]"#, 0)
 }
 
 /// An archive with one program in `/bin`, under its own name and those that `--list` of busybox gives.
-fn archive(out: &Path, name: &str, program: &str, binary: &Path, command: &str) -> Result<PathBuf, String> {
+fn archive(
+    out: &Path,
+    name: &str,
+    program: &str,
+    binary: &Path,
+    command: &str,
+    ballast: u64,
+) -> Result<PathBuf, String> {
     let script = r#"
 import hashlib, io, json, os, sys, tarfile
-out, name, program, binary, command = sys.argv[1:]
+out, name, program, binary, command, ballast = sys.argv[1:]
+ballast = int(ballast)
 def add(t, path, data=b"", kind=tarfile.REGTYPE, mode=0o755, link=""):
     i = tarfile.TarInfo(path); i.type = kind; i.mode = mode; i.size = len(data); i.linkname = link
     t.addfile(i, io.BytesIO(data) if data else None)
@@ -39,6 +52,8 @@ with tarfile.open(fileobj=layer, mode="w") as t:
                 add(t, "bin/" + applet, kind=tarfile.SYMTYPE, link="/bin/busybox")
     add(t, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n", mode=0o644)
     add(t, "etc/group", b"root:x:0:\nnogroup:x:65534:\n", mode=0o644)
+    if ballast:
+        add(t, "ballast", os.urandom(ballast), mode=0o644)
 layer = layer.getvalue()
 digest = hashlib.sha256(layer).hexdigest()
 config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": json.loads(command)}, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + digest]}}
@@ -49,6 +64,8 @@ with tarfile.open(out, "w") as t:
     add(t, digest + "/layer.tar", layer, mode=0o644)
     add(t, "manifest.json", json.dumps([{"Config": cid + ".json", "RepoTags": [name], "Layers": [digest + "/layer.tar"]}]).encode(), mode=0o644)
 "#;
-    run::output(Command::new("python3").arg("-c").arg(script).arg(out).args([name, program]).arg(binary).arg(command))?;
+    let mut make = Command::new("python3");
+    make.arg("-c").arg(script).arg(out).args([name, program]).arg(binary).args([command, &ballast.to_string()]);
+    run::output(&mut make)?;
     Ok(out.to_path_buf())
 }

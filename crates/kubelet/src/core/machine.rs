@@ -358,7 +358,8 @@ impl Machine {
             .filter(|c| c.name == name && !c.container_id.is_empty())
             .map(|c| c.restart_count.max(0) as u32 + 1)
             .max();
-        let seen = self.instances(name).map(|c| c.attempt + 1).max();
+        // One that never ran (the kubelet was killed before its start) is not counted.
+        let seen = self.instances(name).map(|c| c.attempt + u32::from(c.state != Run::Created)).max();
         seen.or(told).unwrap_or(0)
     }
 
