@@ -3,6 +3,7 @@
 //! Every step waits on a condition with a deadline. The cluster lives in a directory of its own and is reset at the end;
 //! what `reset` leaves behind is a failure.
 
+mod swaps;
 mod torture;
 
 use crate::{images, run};
@@ -27,7 +28,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let (seed, rounds) = (number("--seed", 1)?, number("--rounds", 4)?);
     let torture = move |c: &Cluster| torture::run(c, seed, rounds);
     type Scenario<'a> = (&'a str, &'a dyn Fn(&Cluster) -> Result<(), String>);
-    let scenarios: [Scenario<'_>; 2] = [("books", &Cluster::all), ("torture", &torture)];
+    let scenarios: [Scenario<'_>; 3] = [("books", &Cluster::all), ("torture", &torture), ("swaps", &swaps::run)];
     let only = args.iter().find(|a| scenarios.iter().any(|(name, _)| name == a));
     let began = Instant::now();
     for (name, scenario) in scenarios.iter().filter(|(name, _)| only.is_none_or(|o| o == name)) {

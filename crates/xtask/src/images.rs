@@ -8,18 +8,23 @@ pub const BUSYBOX: &str = "corten.test/busybox:1";
 
 /// Makes the archive in `dir`.
 pub fn busybox(dir: &Path) -> Result<PathBuf, String> {
-    make(&dir.join("busybox.tar"), 0)
+    make(&dir.join("busybox.tar"), 0, r#"["sh"]"#)
 }
 
 /// The same with so many random bytes: a fresh image that takes a moment to pull.
 pub fn with_ballast(dir: &Path, bytes: u64) -> Result<PathBuf, String> {
-    make(&dir.join("ballast.tar"), bytes)
+    make(&dir.join("ballast.tar"), bytes, r#"["sh"]"#)
 }
 
-fn make(archive: &Path, ballast: u64) -> Result<PathBuf, String> {
+/// The same with a command that goes on for ever, as the sandbox of other runtimes.
+pub fn pause(dir: &Path) -> Result<PathBuf, String> {
+    make(&dir.join("pause.tar"), 0, r#"["sleep", "2147483647"]"#)
+}
+
+fn make(archive: &Path, ballast: u64, command: &str) -> Result<PathBuf, String> {
     let script = r#"
 import hashlib, io, json, os, sys, tarfile
-out, name, ballast = sys.argv[1], sys.argv[2], int(sys.argv[3])
+out, name, ballast, command = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
 def add(t, path, data=b"", kind=tarfile.REGTYPE, mode=0o755, link=""):
     i = tarfile.TarInfo(path); i.type = kind; i.mode = mode; i.size = len(data); i.linkname = link
     t.addfile(i, io.BytesIO(data) if data else None)
@@ -37,7 +42,7 @@ with tarfile.open(fileobj=layer, mode="w") as t:
         add(t, "ballast", os.urandom(ballast), mode=0o644)
 layer = layer.getvalue()
 digest = hashlib.sha256(layer).hexdigest()
-config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]}, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + digest]}}).encode()
+config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": command}, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + digest]}}).encode()
 cid = hashlib.sha256(config).hexdigest()
 with tarfile.open(out, "w") as t:
     add(t, cid + ".json", config, mode=0o644)
@@ -45,7 +50,7 @@ with tarfile.open(out, "w") as t:
     add(t, "manifest.json", json.dumps([{"Config": cid + ".json", "RepoTags": [name], "Layers": [digest + "/layer.tar"]}]).encode(), mode=0o644)
 "#;
     crate::run::output(
-        Command::new("python3").arg("-c").arg(script).arg(archive).arg(BUSYBOX).arg(ballast.to_string()),
+        Command::new("python3").arg("-c").arg(script).arg(archive).arg(BUSYBOX).arg(ballast.to_string()).arg(command),
     )?;
     Ok(archive.to_path_buf())
 }
