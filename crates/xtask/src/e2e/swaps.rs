@@ -105,7 +105,7 @@ impl Lab<'_> {
 
     /// An error with the last lines of every log.
     fn explain(&self, e: String) -> String {
-        let logs = self.sh("for f in *.out; do echo \"== $f\"; tail -n 6 $f | cut -c1-300; done").unwrap_or_default();
+        let logs = self.sh("for f in *.out; do echo \"== $f\"; tail -n 6 $f | cut -c1-900; done").unwrap_or_default();
         format!("{e}\n{logs}")
     }
 
@@ -250,7 +250,7 @@ impl Lab<'_> {
             r#"{"cniVersion": "0.4.0", "name": "swap", "plugins": [{"type": "bridge", "bridge": "swap0", "isGateway": true, "ipMasq": false, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.222.200.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}"#,
         )?;
         let config = format!(
-            "version = 2\nroot = \"{}\"\nstate = \"{}\"\n[grpc]\n  address = \"{}\"\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"127.0.0.1:5000/pause:1\"\n  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n    bin_dir = \"/usr/lib/cni\"\n    conf_dir = \"{}\"\n",
+            "version = 2\nroot = \"{}\"\nstate = \"{}\"\n[grpc]\n  address = \"{}\"\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"127.0.0.1:5000/pause:1\"\n  restrict_oom_score_adj = true\n  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n    bin_dir = \"/usr/lib/cni\"\n    conf_dir = \"{}\"\n",
             at("containerd-root"),
             at("containerd-state"),
             at("containerd.sock"),
@@ -272,7 +272,7 @@ impl Lab<'_> {
         let k = self.kubectl();
         k.until("both nodes are ready", &["get", "nodes", "--no-headers"], |t| t.matches(" Ready ").count() == 2)?;
         k.apply(&web())?;
-        k.run(&["rollout", "status", "deployment/web", "--timeout=90s"])?;
+        k.run(&["rollout", "status", "deployment/web", "--timeout=40s"])?;
         let pods = k.json(&["pods", "-l", "app=web"])?;
         let pods: Vec<(String, String)> = pods["items"]
             .as_array()
@@ -318,7 +318,7 @@ impl Lab<'_> {
         corten(&["up", "--container-runtime-endpoint", &endpoint, "--key-dir", &keys])?;
         let k = self.kubectl();
         k.apply(&web().replace("replicas: 4", "replicas: 1"))?;
-        let ready = k.run(&["rollout", "status", "deployment/web", "--timeout=90s"]);
+        let ready = k.run(&["rollout", "status", "deployment/web", "--timeout=40s"]);
         ready.map_err(|e| self.explain(e))?;
         let id = "jsonpath={.items[0].status.containerStatuses[0].containerID}";
         let get = ["get", "pods", "-l", "app=web", "-o", id];
