@@ -1,5 +1,6 @@
 //! `corten controller-manager | scheduler | proxy | kubelet`: each alone, against a kubeconfig, with upstream's flags.
 
+use crate::accounts::Accounts;
 use crate::config_file::ConfigSpec;
 use crate::flags::{Flags, Spec};
 use crate::{node, paths, pki};
@@ -30,6 +31,10 @@ pub const CONTROLLERS: Spec = Spec {
         ("cluster-cidr", "Range of pods' addresses, cut into one block a node."),
         ("kubeconfig", "How the API server is reached."),
         ("root-ca-file", "Authority published in every namespace; default: the kubeconfig's."),
+        (
+            "use-service-account-credentials",
+            "Each controller acts as a service account of its own, for which upstream's roles have the rights.",
+        ),
         ELECTION[0],
         ELECTION[1],
         ELECTION[2],
@@ -245,9 +250,17 @@ pub async fn controller_manager(flags: Flags) -> Result<(), String> {
         None => config.authorities.as_ref().map(|a| String::from_utf8_lossy(a).into_owned()).unwrap_or_default(),
     };
     let pod_range = flags.get("cluster-cidr").unwrap_or("10.244.0.0/16").to_string();
-    let acting = client.clone();
+    let own = client.clone();
+    let apart = flags.bool("use-service-account-credentials", false)?;
+    let accounts = if apart { Some(Arc::new(Accounts::new(&env, &config, &client)?)) } else { None };
+    let lent = accounts.clone();
     lead(&env, &client, &flags, "kube-controller-manager", move |env| {
-        let clients: controllers::Clients = Arc::new(move |_| acting.clone());
+        let clients: controllers::Clients = Arc::new(move |name| match &lent {
+            Some(accounts) if name != "controller-manager" => {
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(accounts.client(name)))
+            }
+            _ => own.clone(),
+        });
         controllers::run(env, clients, controllers::Options { root_ca, pod_range, ..controllers::Options::default() })
             .map(drop)
     })

@@ -72,7 +72,8 @@ pub struct Spec {
 const COMMON: [(&str, &str); 1] = [("v", "How much is logged: from 4 on, what helps to find mistakes.")];
 
 /// Values that say what Corten does anyway, though they are not upstream's default.
-const DOES: [(&str, &str, &str); 3] = [
+const DOES: [(&str, &str, &str); 4] = [
+    ("apiserver", "storage-backend", "etcd3"),
     ("controller-manager", "allocate-node-cidrs", "true"),
     ("proxy", "proxy-mode", "nftables"),
     ("kubelet", "fail-cgroupv1", "false"),
@@ -82,7 +83,7 @@ const DOES: [(&str, &str, &str); 3] = [
 const REASONS: [(&str, &str); 6] = [
     ("proxy-mode", "service rules are always nftables maps: only nftables is accepted"),
     ("cgroup-driver", "cgroups are written directly: only cgroupfs is accepted"),
-    ("storage-backend", "the store is etcd3's protocol or our own log"),
+    ("storage-backend", "the store is etcd3's protocol or our own log: only etcd3 is accepted"),
     ("authentication-kubeconfig", "this component serves no requests, so it authenticates nobody"),
     ("authorization-kubeconfig", "this component serves no requests, so it authorizes nobody"),
     ("profiling", "there is no profiling endpoint"),

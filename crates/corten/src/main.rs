@@ -3,6 +3,7 @@
 //! A shim is branched off before anything else exists (it must stay small and single-threaded), then `kubectl` (also when the
 //! binary is linked under that name), then the commands of `cli`.
 
+mod accounts;
 mod apiserver;
 mod cli;
 mod cluster;

@@ -9,12 +9,16 @@ use std::time::Instant;
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "ca-certificates",
+    "containerd",
+    "containernetworking-plugins",
     "docker-registry",
     "etcd-server",
     "iproute2",
     "nftables",
+    "openssl",
     "procps",
     "python3",
+    "runc",
     "skopeo",
 ];
 
