@@ -7,10 +7,13 @@
 //! every event above its revision once or is told that it fell behind; feeding never waits for a subscriber.
 //! Subscribers that look at one node, namespace or name are woken by index, others by every event.
 
+mod forms;
 mod history;
 mod subscribe;
 
-pub use history::{Event, EventKind, Frame};
+pub use forms::{Forms, Slot};
+pub use history::{Event, EventKind};
+pub use platform::limits::CacheLimits as Limits;
 pub use subscribe::{Interest, Subscription};
 
 use bytes::Bytes;
@@ -57,6 +60,8 @@ pub struct Object {
     pub revision: u64,
     /// What was extracted.
     pub index: Index,
+    /// Its other forms.
+    pub forms: Slot,
 }
 
 impl Object {
@@ -74,7 +79,14 @@ impl Object {
             }
             None => self.bytes.clone(),
         };
-        Object { key: self.key.clone(), bytes, rv_at: self.rv_at, revision, index: self.index.clone() }
+        Object {
+            key: self.key.clone(),
+            bytes,
+            rv_at: self.rv_at,
+            revision,
+            index: self.index.clone(),
+            forms: Slot::default(),
+        }
     }
 }
 
@@ -84,21 +96,6 @@ pub struct Change {
     pub object: Arc<Object>,
     /// Whether it is gone.
     pub deleted: bool,
-}
-
-/// The bounds of a cache.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Events kept.
-    pub events_max: usize,
-    /// Bytes of objects in events kept.
-    pub bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { events_max: 4096, bytes_max: 32 << 20 }
-    }
 }
 
 /// One resource's objects and recent history.
@@ -128,7 +125,7 @@ impl Cache {
         let objects = objects.into_iter().map(|o| (o.key.clone(), o)).collect();
         Cache {
             state: RwLock::new(State { objects, history: History::new(revision, limits), bytes }),
-            wakers: Wakers::new(indexed),
+            wakers: Wakers::new(indexed, limits.unread),
         }
     }
 

@@ -8,10 +8,12 @@
 //! `std::fs` or `std::net` (`cargo xtask tidy` reads them); everything random comes from [`Rng`].
 
 pub mod disk;
+pub mod limits;
 pub mod rng;
 pub mod time;
 pub mod watch;
 
+pub use limits::Limits;
 pub use rng::Rng;
 pub use time::{Instant, WallTime};
 
@@ -24,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone)]
 pub struct Env {
     shared: Arc<Shared>,
+    limits: Arc<Limits>,
 }
 
 struct Shared {
@@ -64,7 +67,18 @@ impl Env {
             next_task: AtomicU64::new(0),
             tasks: Mutex::new(HashMap::new()),
         };
-        Env { shared: Arc::new(shared) }
+        Env { shared: Arc::new(shared), limits: Arc::default() }
+    }
+
+    /// The same process with other bounds.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Env {
+        Env { limits: Arc::new(limits), ..self }
+    }
+
+    /// The bounds that everything in this process keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The process' name.

@@ -217,8 +217,8 @@ impl Core {
 
 /// Starts the scheduler.
 pub fn run(env: &Env, client: &Client, options: Options) -> Handle {
-    let shared =
-        Arc::new(Shared { core: Mutex::default(), news: Notify::new(), start: env.now(), name: options.name.clone() });
+    let core = Mutex::new(Core { queue: Queue::new(&env.limits().scheduler), ..Core::default() });
+    let shared = Arc::new(Shared { core, news: Notify::new(), start: env.now(), name: options.name.clone() });
     let counters = Arc::new(Counters::default());
     let client = client.with_agent("kube-scheduler");
     let pods: Informer<PodView> = Informer::new(Selection::all(&resources::PODS));

@@ -138,7 +138,7 @@ impl Registry {
             }
             let expect = vec![Expectation { key: key.clone(), state: Expected::Revision(Revision(at.revision)) }];
             let durability = if r.plural == "events" { Durability::Cheap } else { Durability::Durable };
-            let commit = Commit { expect, changes, durability, meta: self.meta(cx, Some(at.revision)) };
+            let commit = Commit { expect, changes, durability, meta: self.meta(cx, r, Some(at.revision)) };
             match self.commit(commit).await {
                 Ok(bytes) if removed => return Ok(answer(r, &live, bytes)),
                 Ok(bytes) => return Ok(Outcome::Object(r, bytes, 200)),

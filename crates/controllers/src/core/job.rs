@@ -143,12 +143,14 @@ impl Work<'_> {
     }
 
     fn claim(&mut self, pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
-        let owner = pods::controller_ref(&resources::JOBS, &self.job.metadata);
         let mut mine = Vec::new();
         for pod in pods {
             match pods::claim(&self.job.metadata, &self.job.spec.selector, &pod.metadata) {
                 Claim::Owned => mine.push(pod.clone()),
-                Claim::Adopt => self.plan.push(pods::adopt(&owner, &resources::PODS, &pod.metadata)),
+                Claim::Adopt => {
+                    let job = &self.job.metadata;
+                    pods::adopt(&mut self.plan, &resources::JOBS, job, &resources::PODS, &pod.metadata)
+                }
                 Claim::Release => self.plan.push(pods::release(&self.job.metadata, &resources::PODS, &pod.metadata)),
                 Claim::Ignore => {}
             }

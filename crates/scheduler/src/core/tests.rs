@@ -182,7 +182,7 @@ fn requests_count_sidecars_and_init_containers() {
 #[test]
 fn the_queue_orders_backs_off_and_wakes() {
     const S: u64 = 1_000_000_000;
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(&Default::default());
     queue.update(&pod("low").build(), 1);
     queue.update(&pod("late").priority(5).build(), 2);
     queue.update(&pod("early").priority(5).build(), 1);
