@@ -56,12 +56,12 @@ impl History {
             self.newest
         );
         self.newest = object.revision;
-        self.bytes += object.bytes.len();
+        self.bytes += object.size();
         let event = Arc::new(Event { kind, revision: object.revision, object, prev, frames: Slot::default() });
         self.events.push_back(event.clone());
         while self.events.len() > self.limits.events || (self.bytes > self.limits.bytes && self.events.len() > 1) {
             if let Some(old) = self.events.pop_front() {
-                self.bytes -= old.object.bytes.len();
+                self.bytes -= old.object.size();
                 self.start = old.revision;
             }
         }

@@ -52,8 +52,8 @@ impl Index {
 pub struct Object {
     /// Its key in the store.
     pub key: Arc<str>,
-    /// Its text, revision included.
-    pub bytes: Bytes,
+    /// Its text, revision included. Private, because one day it may be packed: [`Object::text`] is how it is read.
+    bytes: Bytes,
     /// Where the revision's digits stand in the text.
     pub rv_at: Option<u32>,
     /// Its last change.
@@ -65,6 +65,21 @@ pub struct Object {
 }
 
 impl Object {
+    /// An object without other forms yet.
+    pub fn new(key: Arc<str>, bytes: Bytes, rv_at: Option<u32>, revision: u64, index: Index) -> Object {
+        Object { key, bytes, rv_at, revision, index, forms: Slot::default() }
+    }
+
+    /// Its text, revision included, as one piece of memory.
+    pub fn text(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// What it takes in memory.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The same object as of another revision.
     pub fn at_revision(&self, revision: u64) -> Object {
         let bytes = match self.rv_at {
@@ -79,14 +94,7 @@ impl Object {
             }
             None => self.bytes.clone(),
         };
-        Object {
-            key: self.key.clone(),
-            bytes,
-            rv_at: self.rv_at,
-            revision,
-            index: self.index.clone(),
-            forms: Slot::default(),
-        }
+        Object::new(self.key.clone(), bytes, self.rv_at, revision, self.index.clone())
     }
 }
 
@@ -121,7 +129,7 @@ impl Cache {
     /// A cache of the state at `revision`. `indexed` is the position, among [`Index::fields`], of the field by which
     /// subscribers are found (a pod's node).
     pub fn new(objects: Vec<Arc<Object>>, revision: u64, indexed: Option<usize>, limits: Limits) -> Cache {
-        let bytes = objects.iter().map(|o| o.bytes.len()).sum();
+        let bytes = objects.iter().map(|o| o.size()).sum();
         let objects = objects.into_iter().map(|o| (o.key.clone(), o)).collect();
         Cache {
             state: RwLock::new(State { objects, history: History::new(revision, limits), bytes }),
@@ -143,8 +151,7 @@ impl Cache {
             } else {
                 state.objects.insert(object.key.clone(), object.clone())
             };
-            state.bytes =
-                state.bytes + if deleted { 0 } else { object.bytes.len() } - prev.as_ref().map_or(0, |p| p.bytes.len());
+            state.bytes = state.bytes + if deleted { 0 } else { object.size() } - prev.as_ref().map_or(0, |p| p.size());
             let kind = match (&prev, deleted) {
                 (_, true) => EventKind::Deleted,
                 (None, false) => EventKind::Added,
@@ -222,7 +229,7 @@ impl Cache {
     pub fn reset(&self, objects: Vec<Arc<Object>>, revision: u64) {
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            state.bytes = objects.iter().map(|o| o.bytes.len()).sum();
+            state.bytes = objects.iter().map(|o| o.size()).sum();
             state.objects = objects.into_iter().map(|o| (o.key.clone(), o)).collect();
             state.history.clear(revision);
         }

@@ -5,14 +5,7 @@ fn object(name: &str, node: &str, revision: u64) -> Arc<Object> {
     let text = format!("{{\"metadata\":{{\"name\":\"{name}\",\"resourceVersion\":\"{revision}\"}}}}");
     let rv_at = text.find(&format!("{revision}\"}}")).map(|n| n as u32);
     let index = Index { namespace: "d".into(), name: name.into(), fields: vec![node.into()], ..Index::default() };
-    Arc::new(Object {
-        key: format!("/registry/pods/d/{name}").into(),
-        bytes: text.into(),
-        rv_at,
-        revision,
-        index,
-        forms: Slot::default(),
-    })
+    Arc::new(Object::new(format!("/registry/pods/d/{name}").into(), text.into(), rv_at, revision, index))
 }
 
 fn put(cache: &Cache, name: &str, node: &str, revision: u64) {
@@ -53,7 +46,7 @@ fn who_is_too_late_is_told() {
 #[test]
 fn a_revision_can_be_replaced_in_the_text() {
     let o = object("a", "", 9).at_revision(1234);
-    assert_eq!(&o.bytes[..], br#"{"metadata":{"name":"a","resourceVersion":"1234"}}"#);
+    assert_eq!(&o.text()[..], br#"{"metadata":{"name":"a","resourceVersion":"1234"}}"#);
 }
 
 #[test]

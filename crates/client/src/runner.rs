@@ -571,20 +571,25 @@ impl<C: Controller> Runner<C> {
         result: Result<&bytes::Bytes, &Error>,
     ) {
         let Some(by) = by else { return };
+        // Upstream's words for jobs differ a little from those for pods.
+        let of_job = by.child == "job";
+        let (colon, what) = if of_job { ("", " job") } else { (":", "") };
         match result {
             Ok(bytes) => {
                 let name = decode::<Partial>(bytes).map(|object| object.metadata.name).unwrap_or_default();
                 self.recorder.normal(
                     by.regarding.clone(),
                     &format!("Successful{verb}"),
-                    format!("{done} {}: {name}", by.child),
+                    format!("{done} {}{colon} {name}", by.child),
                 );
             }
             // Nothing can be made in a namespace that goes away: not worth an event (which could not be made either).
             Err(error) if error.is_namespace_terminating() => {}
-            Err(error) => {
-                self.recorder.warning(by.regarding.clone(), &format!("Failed{verb}"), format!("Error {doing}: {error}"))
-            }
+            Err(error) => self.recorder.warning(
+                by.regarding.clone(),
+                &format!("Failed{verb}"),
+                format!("Error {doing}{what}: {error}"),
+            ),
         }
     }
 }

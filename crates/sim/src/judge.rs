@@ -30,17 +30,7 @@ pub async fn judge(client: &Client, cluster: &Cluster) -> Result<(), String> {
     if let Some(pod) = pods.iter().find(|p| !p["metadata"]["deletionTimestamp"].is_null() || !is_ready(p)) {
         return Err(format!("pod {} is not ready: {}", pod["metadata"]["name"], pod["status"]));
     }
-    for job in list(&resources::JOBS).await? {
-        let status = &job["status"];
-        let complete = status["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|c| c["type"] == "Complete" && c["status"] == "True");
-        if !complete || status["succeeded"] != 3 {
-            return Err(format!("job {} is not complete: {status}", job["metadata"]["name"]));
-        }
-    }
+    list(&resources::JOBS).await?.iter().try_for_each(job)?;
     let deployments = list(&resources::DEPLOYMENTS).await?;
     if deployments.is_empty() {
         return Err("there is no deployment".into());
@@ -83,4 +73,14 @@ pub async fn judge(client: &Client, cluster: &Cluster) -> Result<(), String> {
         return Err(format!("service web has {endpoints} endpoints of {} pods", of("web")));
     }
     Ok(())
+}
+
+fn job(job: &Value) -> Result<(), String> {
+    let status = &job["status"];
+    let done = |c: &Value| c["type"] == "Complete" && c["status"] == "True";
+    let complete = status["conditions"].as_array().into_iter().flatten().any(done);
+    if complete && status["succeeded"] == 3 {
+        return Ok(());
+    }
+    Err(format!("job {} is not complete: {status}", job["metadata"]["name"]))
 }

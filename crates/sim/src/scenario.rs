@@ -11,7 +11,7 @@ use platform::{Limits, Rng};
 use tokio::task::JoinHandle;
 
 /// How long faults last, in seconds.
-const FAULTY: u64 = 60;
+const FAULTY: u64 = 75;
 /// How long convergence may take afterwards.
 const QUIET: u64 = 600;
 
@@ -50,7 +50,7 @@ async fn play(seed: u64, loud: bool) -> Outcome {
     match Cluster::new(seed, disk, limits, nodes, loud) {
         Err(error) => failures.push(error),
         Ok(cluster) => {
-            let mut scenario = Scenario { cluster, rng };
+            let mut scenario = Scenario { cluster, rng, isolated: None };
             if let Err(error) = scenario.play().await {
                 failures.push(error);
             }
@@ -65,6 +65,8 @@ async fn play(seed: u64, loud: bool) -> Outcome {
 struct Scenario {
     cluster: Cluster,
     rng: Rng,
+    /// A node that is cut off until the faults end.
+    isolated: Option<String>,
 }
 
 impl Scenario {
@@ -97,6 +99,7 @@ impl Scenario {
             tokio::spawn(ops),
             tokio::spawn(users::bank(cluster.admin("bank"), checks.clone(), self.rng.split("bank"))),
             tokio::spawn(users::warden(cluster.admin("warden"), checks.clone(), self.rng.split("warden"))),
+            tokio::spawn(users::gossip(cluster.admin("gossip"), self.rng.split("gossip"))),
             tokio::spawn(users::guest(cluster.client(GUEST, GUEST, &[]))),
         ]
     }
@@ -106,6 +109,13 @@ impl Scenario {
         let mut rng = self.rng.split("faults");
         let end = Instant::now() + Duration::from_secs(FAULTY);
         sleep(Duration::from_secs(rng.below(10))).await;
+        if rng.chance(40) {
+            // Cut off until the end: its pods run on, and are replaced elsewhere if that is safe.
+            let machine = &self.cluster.machines[rng.below(self.cluster.machines.len() as u64) as usize];
+            self.cluster.trace.note(&format!("{} is cut off", machine.name));
+            self.cluster.net.cut(&machine.name, true);
+            self.isolated = Some(machine.name.clone());
+        }
         while Instant::now() < end {
             let bad = Faults {
                 delay_ms: [5, 50, 300, 1500][rng.below(4) as usize],
@@ -116,8 +126,11 @@ impl Scenario {
             self.cluster.net.set_faults(bad);
             let names = self.cluster.names();
             let name = names[rng.below(names.len() as u64) as usize].clone();
-            match rng.below(12) {
-                0 | 1 => self.crash_server(&mut rng).await?,
+            if self.isolated.as_ref() == Some(&name) {
+                continue; // it has its trouble
+            }
+            match rng.below(13) {
+                0 | 1 | 12 => self.crash_server(&mut rng).await?,
                 2 | 3 => {
                     self.cluster.kill(&name);
                     sleep(Duration::from_millis(rng.below(8000))).await;
@@ -146,7 +159,7 @@ impl Scenario {
     async fn disk_trouble(&mut self, rng: &mut Rng) {
         let mut faults = DiskFaults { latency_us: 50_000, ..DiskFaults::default() };
         match rng.below(4) {
-            0 => faults.sync_fails_percent = 5,
+            0 => faults.sync_fails_percent = [5, 30][rng.below(2) as usize],
             1 => faults.write_fails_percent = 5,
             2 => faults.capacity = self.cluster.disk.used() + rng.below(20_000),
             _ => {}

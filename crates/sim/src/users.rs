@@ -14,7 +14,12 @@ const SPACE: &str = "default";
 
 fn template(app: &str) -> Value {
     let container = json!({"name": "c", "image": "one", "resources": {"requests": {"cpu": "100m"}}});
-    json!({"metadata": {"labels": {"app": app}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 5}})
+    // Evicted soon, so that a node that is cut off for a while loses its pods to others.
+    let tolerate = |taint: &str| json!({"key": format!("node.kubernetes.io/{taint}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3});
+    let tolerations = [tolerate("not-ready"), tolerate("unreachable")];
+    json!({"metadata": {"labels": {"app": app}}, "spec": {
+        "containers": [container], "terminationGracePeriodSeconds": 5, "tolerations": tolerations,
+    }})
 }
 
 /// The deployment, as it is made at first and after it was deleted.
@@ -204,6 +209,16 @@ pub async fn warden(admin: Client, checks: Arc<Checks>, mut rng: Rng) {
         if let (true, Ok(page)) = (gone, admin.list(request).await) {
             checks.forbid(Some(page.revision));
         }
+    }
+}
+
+/// Tells events, which are answered before they are on disk: what a power cut may take away.
+pub async fn gossip(client: Client, mut rng: Rng) {
+    for n in 0.. {
+        sleep(Duration::from_millis(20 + rng.below(400))).await;
+        let involved = json!({"kind": "Service", "name": "web", "namespace": SPACE});
+        let event = json!({"metadata": {"name": format!("gossip-{n}")}, "involvedObject": involved, "reason": "Heard"});
+        drop(client.create(&resources::EVENTS, SPACE, event).await); // nobody relies on it
     }
 }
 

@@ -69,7 +69,7 @@ impl Local {
         let page = self.server.registry.page(r, &namespace, &o).await?;
         let token = page.metadata().at(api::f::continue_).as_str().map(String::from);
         Ok(ListPage {
-            items: page.objects.iter().map(|o| encode::served(&o.bytes, r)).collect(),
+            items: page.objects.iter().map(|o| encode::served(&o.text(), r)).collect(),
             revision: page.revision,
             continue_token: token,
         })
@@ -134,7 +134,7 @@ fn event(next: Next, r: &'static Resource) -> Option<WatchEvent> {
                 Kind::Deleted => EventKind::Deleted,
             },
             revision: seen.object.revision,
-            object: encode::served(&seen.object.bytes, r),
+            object: encode::served(&seen.object.text(), r),
         },
         Next::Bookmark(revision, _) => WatchEvent { kind: EventKind::Bookmark, object: Bytes::new(), revision },
         Next::Error(s) => WatchEvent { kind: EventKind::Error, object: Bytes::from(s.to_json()), revision: 0 },

@@ -82,7 +82,7 @@ impl Graph for Registry {
         let mut out = Vec::new();
         cache.scan("/registry/pods/", None, |o| {
             if at.and_then(|i| o.index.fields.get(i)).is_some_and(|n| **n == *node) {
-                out.push(super::encode::tree(&o.bytes));
+                out.push(super::encode::tree(&o.text()));
             }
             true
         });

@@ -22,7 +22,7 @@ use cache::{Cache, Change, Forms, Object};
 use kinds::Resource;
 use platform::Env;
 use platform::watch as signal;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use store::{At, Changed, Meta, RangeRequest, Record, Revision, Store, WatchItem};
 
@@ -75,7 +75,7 @@ pub struct Registry {
     /// Settings.
     pub settings: Settings,
     caches: Vec<(String, Arc<Cache>)>,
-    by_prefix: HashMap<String, usize>,
+    by_prefix: BTreeMap<String, usize>,
     seen: signal::Sender<u64>,
     /// Protobuf, frames, metadata: made on demand, kept under one budget.
     pub(crate) forms: Forms,
@@ -100,7 +100,7 @@ impl Registry {
             kinds::resources().iter().filter(|r| !r.prefix.is_empty()).map(|r| r.prefix.clone()).collect();
         prefixes.sort();
         prefixes.dedup();
-        let by_prefix: HashMap<String, usize> = prefixes.iter().enumerate().map(|(i, p)| (p.clone(), i)).collect();
+        let by_prefix: BTreeMap<String, usize> = prefixes.iter().enumerate().map(|(i, p)| (p.clone(), i)).collect();
         let mut objects: Vec<Vec<Arc<Object>>> = prefixes.iter().map(|_| Vec::new()).collect();
         for entry in &range.entries {
             if let Some(i) = prefix_of(&entry.key).and_then(|p| by_prefix.get(p)) {
@@ -274,7 +274,7 @@ impl Registry {
     /// An object's tree and revision as the cache has it.
     pub fn load(&self, r: &Resource, namespace: &str, name: &str) -> Option<(Value, Arc<Object>)> {
         let object = self.cache(r)?.get(&r.key(namespace, name))?;
-        Some((encode::tree(&object.bytes), object))
+        Some((encode::tree(&object.text()), object))
     }
 
     /// An object's tree by group, plural and name.
@@ -289,7 +289,7 @@ impl Registry {
             return Vec::new();
         };
         self.cache(r)
-            .map(|c| c.list(&r.key_prefix(namespace)).iter().map(|o| encode::tree(&o.bytes)).collect())
+            .map(|c| c.list(&r.key_prefix(namespace)).iter().map(|o| encode::tree(&o.text())).collect())
             .unwrap_or_default()
     }
 

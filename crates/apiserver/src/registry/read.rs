@@ -177,7 +177,7 @@ impl Registry {
         }
         self.fresh_enough(version).await?;
         let found = self.cache(r).and_then(|c| c.get(&r.key(namespace, name)));
-        found.map(|o| o.bytes.clone()).ok_or_else(|| Status::not_found(&r.group, &r.plural, name))
+        found.map(|o| o.text()).ok_or_else(|| Status::not_found(&r.group, &r.plural, name))
     }
 
     /// LIST in a form.
@@ -276,14 +276,14 @@ impl Registry {
         let meta = page.metadata();
         match (form.view, form.media) {
             (View::Full, Media::Json | Media::Yaml) => {
-                let size: usize = page.objects.iter().map(|o| o.bytes.len() + 1).sum();
+                let size: usize = page.objects.iter().map(|o| o.text().len() + 1).sum();
                 let mut out = list_head(&format!("{}List", r.kind), &r.api_version(), &meta);
                 out.reserve(size + 2);
                 for (i, object) in page.objects.iter().enumerate() {
                     if i > 0 {
                         out.push(b',');
                     }
-                    out.extend_from_slice(&encode::served(&object.bytes, r));
+                    out.extend_from_slice(&encode::served(&object.text(), r));
                 }
                 out.extend_from_slice(b"]}");
                 in_text_form(out, form)
@@ -294,7 +294,7 @@ impl Registry {
                     api::proto::put_bytes(&mut raw, 1, &api::proto::encode(&meta, ty));
                 }
                 for object in &page.objects {
-                    let make = || api::proto::encode(&encode::tree(&encode::served(&object.bytes, r)), r.ty).into();
+                    let make = || api::proto::encode(&encode::tree(&encode::served(&object.text(), r)), r.ty).into();
                     api::proto::put_bytes(&mut raw, 2, &self.forms.get(&object.forms, form_id(r, form), make));
                 }
                 Bytes::from(api::proto::envelope(&r.api_version(), &format!("{}List", r.kind), &raw))
@@ -308,14 +308,15 @@ impl Registry {
                     out.extend_from_slice(
                         b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":",
                     );
-                    out.extend_from_slice(metadata_span(&object.bytes).unwrap_or(b"{}"));
+                    out.extend_from_slice(metadata_span(&object.text()).unwrap_or(b"{}"));
                     out.push(b'}');
                 }
                 out.extend_from_slice(b"]}");
                 in_text_form(out, form)
             }
             (View::Metadata, Media::Protobuf) => {
-                let items: Vec<Value> = page.objects.iter().map(|o| encode::partial(&encode::tree(&o.bytes))).collect();
+                let items: Vec<Value> =
+                    page.objects.iter().map(|o| encode::partial(&encode::tree(&o.text()))).collect();
                 let mut v = Value::object();
                 for (k, x) in [
                     (f::kind, Value::from("PartialObjectMetadataList")),
@@ -330,7 +331,7 @@ impl Registry {
             (View::Table, _) => {
                 let include = include_of(o);
                 let rows = page.objects.iter().map(|o| {
-                    let bytes = encode::served(&o.bytes, r);
+                    let bytes = encode::served(&o.text(), r);
                     encode::row(r, &encode::tree(&bytes), &bytes, now, include)
                 });
                 encode::value_form(&encode::table(r, meta, rows.collect(), true), form)

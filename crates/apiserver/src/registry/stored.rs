@@ -8,7 +8,7 @@ use super::{encode, stored_of};
 use api::schema::{Ty, Type};
 use api::{Value, decode, f, json, proto};
 use bytes::Bytes;
-use cache::{Index, Object, Slot};
+use cache::{Index, Object};
 use kinds::Resource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -73,7 +73,7 @@ pub(crate) fn object_of(entry: &Entry, r: &'static Resource) -> Object {
         })
     };
     let index = index_of(&bytes, r);
-    Object { key: entry.key.clone(), bytes, rv_at, revision: entry.revision.0, index, forms: Slot::default() }
+    Object::new(entry.key.clone(), bytes, rv_at, entry.revision.0, index)
 }
 
 /// The text that the record would have, had it been written now.

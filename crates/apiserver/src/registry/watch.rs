@@ -226,7 +226,7 @@ impl Watching {
         };
         let compact = Form { pretty: false, ..form };
         if form.view == View::Table {
-            let bytes = encode::served(&seen.object.bytes, self.r);
+            let bytes = encode::served(&seen.object.text(), self.r);
             let v = encode::tree(&bytes);
             let mut meta = Value::object();
             meta.set(f::resourceVersion, v.at(f::metadata).at(f::resourceVersion).clone());
@@ -234,7 +234,7 @@ impl Watching {
             let table = encode::table(self.r, meta, vec![row], first);
             return event_frame(kind, &encode::value_form(&table, compact), form.media);
         }
-        let object = encode::object_form(&seen.object.bytes, self.r, compact, 0, include);
+        let object = encode::object_form(&seen.object.text(), self.r, compact, 0, include);
         event_frame(kind, &object, form.media)
     }
 

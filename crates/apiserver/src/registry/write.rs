@@ -301,7 +301,7 @@ impl Registry {
         let warnings = cx.warnings.len();
         for _ in 0..ATTEMPTS {
             cx.warnings.truncate(warnings);
-            let live = current.as_ref().map(|o| self.served_tree(&o.bytes, r));
+            let live = current.as_ref().map(|o| self.served_tree(&o.text(), r));
             let new = change(self, cx, live.as_ref().zip(current.as_deref()))?;
             let (Some(new), Some(live), Some(at)) = (new, live, current.clone()) else {
                 return Ok(Outcome::Made(Value::Null, 200));
@@ -350,7 +350,7 @@ impl Registry {
         admission::mutate(self, &attrs, &mut new, &mut cx.warnings)?;
         settle_update(r, part, &mut new, live);
         if new == *live {
-            return Ok(Outcome::Object(r, at.bytes.clone(), 200));
+            return Ok(Outcome::Object(r, at.text(), 200));
         }
         validate_update(r, part, name, &new, live)?;
         admission::validate(self, &attrs, &new)?;

@@ -354,12 +354,18 @@ impl SimFile {
             inner.rng.chance(percent)
         };
         self.content("sync", |c| {
-            c.pending.clear();
+            let pending = std::mem::take(&mut c.pending);
             if fails {
-                // Linux marks the pages clean: the content reads as written until it is evicted, and is gone after a restart.
+                // Linux marks the pages clean: the content reads as written until it is evicted, no later sync writes it, and
+                // it is gone after a restart.
                 return false;
             }
-            c.durable.clone_from(&c.now);
+            for one in pending {
+                match one {
+                    Pending::Truncate(len) => c.durable.truncate(len),
+                    Pending::Write(offset, data) => Content::write(&mut c.durable, offset, &data),
+                }
+            }
             true
         })
         .and_then(|ok| {

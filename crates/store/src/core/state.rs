@@ -8,7 +8,7 @@ use super::splice::{is_place, resplice, splice};
 use crate::contract::{Change, Changed, Commit, Entry, Expected, Key, Meta, ReadError, Record, Revision};
 use bytes::Bytes;
 use platform::WallTime;
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -227,7 +227,7 @@ impl State {
 
     /// Whether `commit` may be applied now.
     pub fn check(&self, commit: &Commit) -> Result<(), Refusal> {
-        let mut seen = HashSet::with_capacity(commit.changes.len());
+        let mut seen = BTreeSet::new();
         for change in &commit.changes {
             let key = change.key();
             if key.is_empty() || !seen.insert(key) {
