@@ -9,6 +9,7 @@
 
 pub mod disk;
 pub mod limits;
+pub mod process;
 pub mod rng;
 pub mod time;
 pub mod watch;

@@ -23,6 +23,7 @@ use kinds::Resource;
 use platform::Env;
 use platform::watch as signal;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use store::{At, Changed, Meta, RangeRequest, Record, Revision, Store, WatchItem};
 
@@ -79,6 +80,8 @@ pub struct Registry {
     seen: signal::Sender<u64>,
     /// Protobuf, frames, metadata: made on demand, kept under one budget.
     pub(crate) forms: Forms,
+    /// Whether the caches are fed by a watch just now.
+    following: AtomicBool,
     rng: Mutex<platform::Rng>,
     pub(crate) policy: access::PolicyCache,
     /// Service addresses and node ports are given out one at a time.
@@ -121,6 +124,7 @@ impl Registry {
             caches: caches.collect(),
             by_prefix,
             seen: signal::channel(revision).0,
+            following: AtomicBool::new(true),
             policy: access::PolicyCache::default(),
             allocation: tokio::sync::Mutex::new(()),
             signer,
@@ -136,6 +140,7 @@ impl Registry {
     /// Feeds the caches; when the store's history no longer reaches back far enough, everything is loaded anew.
     async fn follow(&self, mut after: u64) {
         loop {
+            self.following.store(true, Ordering::Relaxed);
             match self.store.watch("/registry/", Revision(after)) {
                 Ok(mut watch) => loop {
                     match watch.next().await {
@@ -158,6 +163,7 @@ impl Registry {
                     tracing::warn!(error = %e, after, "the store cannot be watched from there; loading everything anew")
                 }
             }
+            self.following.store(false, Ordering::Relaxed);
             after = self.reload().await;
         }
     }
@@ -245,6 +251,20 @@ impl Registry {
     /// Objects in all caches, and bytes of them.
     pub fn size(&self) -> (usize, usize) {
         self.caches.iter().map(|(_, c)| c.size()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+
+    /// Whether the caches follow the store: not while its watch is broken.
+    pub fn follows(&self) -> bool {
+        self.following.load(Ordering::Relaxed)
+    }
+
+    /// Number of objects by resource (`pods`, `deployments.apps`).
+    pub fn counts(&self) -> impl Iterator<Item = (String, usize)> + '_ {
+        self.caches.iter().map(|(prefix, cache)| {
+            let r = stored_resource(prefix);
+            let dot = if r.group.is_empty() { "" } else { "." };
+            (format!("{}{dot}{}", r.plural, r.group), cache.size().0)
+        })
     }
 
     /// The revision that the caches have reached.
