@@ -216,6 +216,19 @@ async fn only_events_and_renewals_of_node_leases_are_answered_before_the_sync() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answered_write_is_in_the_caches() {
+    let server = start(&env(), Memory::new()).await;
+    let client = door(&server, "admin", "system:masters");
+    let maps = kinds::by_path("", "v1", "configmaps").expect("configmaps");
+    for i in 0..20 {
+        let name = format!("a{i}");
+        let revision = make(&client, &resources::CONFIGMAPS, map(&name)).await;
+        let cached = server.registry.load(maps, "default", &name).map(|(_, object)| object.revision);
+        assert_eq!(cached, Some(revision));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_says_who_why_and_when() {
     let server = start(&env(), Memory::new()).await;
     let client = door(&server, "admin", "system:masters");

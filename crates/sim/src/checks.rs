@@ -12,6 +12,10 @@ use store::{Entry, Record};
 /// No acknowledged write is lost: a client that reads what it alone writes gets its last answered write, or a later
 /// unanswered one, at once and after every crash.
 pub const LOST: &str = "no acknowledged write is lost";
+/// Who counts up by reading and putting back at the revision that was read overwrites nobody.
+pub const COUNT: &str = "no update is overwritten unseen";
+/// A copy kept up by list and watch through everything is in the end what a list shows.
+pub const COPY: &str = "a copy is what there is";
 /// A revision that was seen stands for one change for ever.
 pub const TWICE: &str = "no revision is given out twice";
 /// A watch goes forward.
@@ -36,8 +40,22 @@ pub const ALLOWED: &str = "nobody is told what is not allowed";
 pub const ROT: &str = "rot is refused";
 
 /// All checks of safety. Convergence is the one of liveness.
-pub const NAMES: &[&str] =
-    &[LOST, TWICE, ORDERED, COMPLETE, ONE_NODE, ONE_CONTAINER, STATEFUL, BOUND, ROOM, SURPLUS, ALLOWED, ROT];
+pub const NAMES: &[&str] = &[
+    LOST,
+    COUNT,
+    COPY,
+    TWICE,
+    ORDERED,
+    COMPLETE,
+    ONE_NODE,
+    ONE_CONTAINER,
+    STATEFUL,
+    BOUND,
+    ROOM,
+    SURPLUS,
+    ALLOWED,
+    ROT,
+];
 
 const METADATA: &[u8] = b"\"metadata\":";
 
@@ -83,6 +101,8 @@ struct Inner {
     running: BTreeMap<String, String>,
     identities: BTreeMap<String, String>,
     objects: Objects,
+    /// Additions to the till that were answered, and that were not.
+    added: (u64, u64),
     /// The guest may not watch, and knew that at this revision.
     forbidden: Option<u64>,
 }
@@ -143,6 +163,20 @@ impl Checks {
         if !fine {
             let Written { acked, unknown } = before;
             self.violated(LOST, format!("{key} is {found:?}; acknowledged was {acked:?}, unanswered {unknown:?}"));
+        }
+    }
+
+    /// An addition to the till was answered, or may have happened.
+    pub fn counted(&self, answered: bool) {
+        let mut inner = self.inner();
+        if answered { inner.added.0 += 1 } else { inner.added.1 += 1 }
+    }
+
+    /// What is in the till.
+    pub fn till(&self, count: u64) {
+        let (answered, unknown) = self.inner().added;
+        if count < answered || count > answered + unknown {
+            self.violated(COUNT, format!("{count} after {answered} additions and {unknown} that were not answered"));
         }
     }
 

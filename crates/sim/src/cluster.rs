@@ -105,7 +105,7 @@ impl Cluster {
     }
 
     /// The environment of a new process.
-    fn process(&mut self, name: &str) -> Env {
+    pub fn process(&mut self, name: &str) -> Env {
         self.starts += 1;
         let now = WallTime::from_unix(EPOCH, 0).plus(self.start.elapsed());
         let env = Env::simulated(name, self.seed.wrapping_mul(1000) + self.starts, now).limited(self.limits);

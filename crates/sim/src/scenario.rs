@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use crate::judge::judge;
 use crate::net::{Faults, GUEST};
 use crate::users;
+use client::{Informer, Selection, resources};
 use platform::disk::{DiskFaults, SimDisk};
 use platform::time::{Duration, Instant, sleep};
 use platform::{Limits, Rng};
@@ -76,11 +77,16 @@ impl Scenario {
             self.cluster.start(&name)?;
         }
         users::setup(&self.cluster.admin("admin")).await?;
+        let mirror = self.cluster.process("mirror");
+        let events = Informer::start(&mirror, &self.cluster.admin("mirror"), Selection::all(&resources::EVENTS));
         let tasks = self.users();
         self.faults().await?;
         tasks.iter().for_each(JoinHandle::abort);
         self.heal().await?;
         self.converge().await?;
+        let (judge, checks) = (self.cluster.admin("judge"), self.cluster.checks.clone());
+        users::check_till(&judge, &checks).await?;
+        users::check_copy(&judge, &events, &checks).await?;
         self.calm().await
     }
 
@@ -99,6 +105,8 @@ impl Scenario {
             tokio::spawn(ops),
             tokio::spawn(users::bank(cluster.admin("bank"), checks.clone(), self.rng.split("bank"))),
             tokio::spawn(users::warden(cluster.admin("warden"), checks.clone(), self.rng.split("warden"))),
+            tokio::spawn(users::teller(cluster.admin("teller"), checks.clone(), self.rng.split("teller"))),
+            tokio::spawn(users::teller(cluster.admin("teller2"), checks.clone(), self.rng.split("teller2"))),
             tokio::spawn(users::gossip(cluster.admin("gossip"), self.rng.split("gossip"))),
             tokio::spawn(users::guest(cluster.client(GUEST, GUEST, &[]))),
         ]

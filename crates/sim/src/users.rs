@@ -1,13 +1,16 @@
 //! The people of a simulated cluster: who sets it up, who changes and breaks things, who writes numbers and remembers them,
 //! and a guest whose permission comes and goes.
 
-use crate::checks::Checks;
+use crate::checks::{COPY, Checks};
 use crate::net::GUEST;
-use client::{At, Client, DeleteOptions, ListRequest, PatchKind, Propagation, Resource, WatchRequest, resources};
+use client::{
+    At, Client, DeleteOptions, Informer, ListRequest, PatchKind, Propagation, Resource, WatchRequest, resources,
+};
 use futures_util::StreamExt;
 use platform::Rng;
-use platform::time::{Duration, sleep};
+use platform::time::{Duration, sleep, timeout};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const SPACE: &str = "default";
@@ -210,6 +213,73 @@ pub async fn warden(admin: Client, checks: Arc<Checks>, mut rng: Rng) {
             checks.forbid(Some(page.revision));
         }
     }
+}
+
+/// Counts up with others: reads, adds one, puts back at the revision that was read.
+pub async fn teller(client: Client, checks: Arc<Checks>, mut rng: Rng) {
+    let at = At { resource: &resources::CONFIGMAPS, namespace: SPACE, name: "till" };
+    loop {
+        sleep(Duration::from_millis(rng.below(300))).await;
+        let mut till = match client.get::<Value>(at).await {
+            Ok(till) => till,
+            Err(error) if error.is_not_found() => {
+                let empty = json!({"metadata": {"name": "till"}, "data": {"count": "0"}});
+                drop(client.create(&resources::CONFIGMAPS, SPACE, empty).await); // another one may have been first
+                continue;
+            }
+            Err(_) => continue,
+        };
+        let count = till["data"]["count"].as_str().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        till["data"]["count"] = (count + 1).to_string().into();
+        match client.update(at, None, &till).await {
+            Ok(_) => checks.counted(true),
+            // Somebody else was faster, or it came twice and the first time succeeded, or nobody knows.
+            Err(_) => checks.counted(false),
+        }
+    }
+}
+
+/// Compares the till with what was put into it.
+pub async fn check_till(client: &Client, checks: &Checks) -> Result<(), String> {
+    let at = At { resource: &resources::CONFIGMAPS, namespace: SPACE, name: "till" };
+    match client.get::<Value>(at).await {
+        Ok(till) => checks.till(till["data"]["count"].as_str().and_then(|n| n.parse().ok()).unwrap_or(0)),
+        Err(error) if error.is_not_found() => checks.till(0),
+        Err(error) => return Err(format!("the till cannot be read: {error}")),
+    }
+    Ok(())
+}
+
+/// Compares a copy that was kept up by list and watch all the time with what there is.
+pub async fn check_copy(client: &Client, copy: &Informer<client::Partial>, checks: &Checks) -> Result<(), String> {
+    let request = ListRequest { limit: 500, ..ListRequest::all(copy.resource().clone()) };
+    let (mut found, mut request) = (BTreeMap::new(), request);
+    let revision = loop {
+        let page = client.list(request.clone()).await.map_err(|e| format!("the original cannot be read: {e}"))?;
+        for item in &page.items {
+            let object: client::Partial = client::decode(item).map_err(|e| e.to_string())?;
+            found.insert(object.metadata.key(), object.metadata.resource_version);
+        }
+        match page.continue_token {
+            Some(token) => request.continue_token = Some(token),
+            None => break page.revision,
+        }
+    };
+    if timeout(Duration::from_secs(120), copy.reached(revision)).await.is_err() {
+        return Err(format!("a copy did not reach revision {revision}"));
+    }
+    let mine: BTreeMap<_, _> =
+        copy.all().iter().map(|o| (o.metadata.key(), o.metadata.resource_version.clone())).collect();
+    let newer = |version: &str| version.parse::<u64>().is_ok_and(|v| v > revision);
+    let differs = mine.iter().find(|(key, version)| !newer(version) && found.get(*key) != Some(*version));
+    let lacks = found.keys().find(|key| !mine.contains_key(*key));
+    if let Some(what) = differs.map(|(key, version)| format!("{key} at {version}, the original: {:?}", found.get(key)))
+    {
+        checks.violated(COPY, what);
+    } else if let Some(key) = lacks {
+        checks.violated(COPY, format!("{key} is not in the copy"));
+    }
+    Ok(())
 }
 
 /// Tells events, which are answered before they are on disk: what a power cut may take away.
