@@ -2,7 +2,7 @@
 
 use super::access::interest;
 use super::encode::{self, Include};
-use super::read::{ListOptions, include_of};
+use super::read::{FRAME, ListOptions, form_id, include_of};
 use super::{Registry, stored_of};
 use crate::core::negotiate::{Form, Media, View};
 use api::{Status, Value, f, json};
@@ -13,6 +13,7 @@ use platform::time::{Instant, sleep_until};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Revision;
 
 /// One event as a client sees it.
 #[derive(Clone, Debug)]
@@ -52,8 +53,6 @@ pub enum Next {
     End,
 }
 
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-
 impl Registry {
     /// Opens a watch.
     pub async fn watch(
@@ -76,7 +75,7 @@ impl Registry {
             self.catch_up().await;
         }
         if from > 0 {
-            let wait = platform::time::timeout(Duration::from_secs(3), self.wait_for(from)).await;
+            let wait = platform::time::timeout(self.env.limits().server.patience, self.wait_for(from)).await;
             if wait.is_err() && o.initial_events == Some(true) {
                 return Err(Status::failure(
                     504,
@@ -102,6 +101,9 @@ impl Registry {
             (list.into_iter().filter(|x| o.selects(x, stored_of(r))).collect(), revision, subscription)
         } else {
             let after = if from == 0 { self.revision() } else { from };
+            if let Some(next) = self.store.lost(Revision(after)) {
+                return Err(super::read::gone(&format!("too old resource version: {after} ({next})")));
+            }
             let subscription = cache
                 .subscribe(after, interest)
                 .map_err(|b| super::read::gone(&format!("too old resource version: {after} ({})", b.oldest)))?;
@@ -119,7 +121,7 @@ impl Registry {
             initial,
             announce,
             deadline,
-            next_bookmark: now + BOOKMARK_EVERY,
+            next_bookmark: now + self.env.limits().server.bookmark_every,
             position: start,
         })
     }
@@ -150,7 +152,7 @@ impl Watching {
                 },
                 () = sleep_until(deadline), if self.deadline.is_some() => return Next::End,
                 () = sleep_until(self.next_bookmark), if bookmarks => {
-                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                    self.next_bookmark = Instant::now() + self.registry.env.limits().server.bookmark_every;
                     // Everything the caches have seen was offered to this watch: nothing is pending here.
                     let revision = self.registry.revision();
                     if let Ok(Some(event)) = self.subscription.try_next() {
@@ -198,13 +200,21 @@ impl Watching {
         }
     }
 
-    /// An event as a frame; shared between watchers of one form.
+    /// An event as a frame: made once for all watchers of one form, kept under the budget of forms.
     pub fn frame(&self, seen: &Seen, form: Form, first: bool) -> Bytes {
         let include = include_of(&self.options);
-        let shared = seen.shared.as_ref().filter(|e| e.kind == seen.kind && form.view != View::Table);
-        match shared {
-            Some(event) => event.frame(form_id(self.r, form), || self.make_frame(seen, form, include, first)),
-            None => self.make_frame(seen, form, include, first),
+        let make = || self.make_frame(seen, form, include, first);
+        if form.view == View::Table {
+            return make(); // it says how old things are
+        }
+        let (kept, id) = (&self.registry.forms, form_id(self.r, form));
+        match seen.shared.as_ref().filter(|e| e.kind == seen.kind) {
+            Some(event) => kept.get(&event.frames, id, make),
+            // The initial events of all watchers: frames of the object as it is.
+            None if seen.kind == EventKind::Added && form.media == Media::Protobuf => {
+                kept.get(&seen.object.forms, id | FRAME, make)
+            }
+            None => make(),
         }
     }
 
@@ -216,7 +226,7 @@ impl Watching {
         };
         let compact = Form { pretty: false, ..form };
         if form.view == View::Table {
-            let bytes = encode::served(&seen.object.bytes, self.r);
+            let bytes = encode::served(&seen.object.text(), self.r);
             let v = encode::tree(&bytes);
             let mut meta = Value::object();
             meta.set(f::resourceVersion, v.at(f::metadata).at(f::resourceVersion).clone());
@@ -224,7 +234,7 @@ impl Watching {
             let table = encode::table(self.r, meta, vec![row], first);
             return event_frame(kind, &encode::value_form(&table, compact), form.media);
         }
-        let object = encode::object_form(&seen.object.bytes, self.r, compact, 0, include);
+        let object = encode::object_form(&seen.object.text(), self.r, compact, 0, include);
         event_frame(kind, &object, form.media)
     }
 
@@ -259,14 +269,6 @@ impl Watching {
 pub fn error_frame(status: &Status, form: Form) -> Bytes {
     let text = encode::value_form(&status.to_value(), Form { pretty: false, view: View::Full, ..form });
     event_frame("ERROR", &text, form.media)
-}
-
-fn form_id(r: &Resource, form: Form) -> u64 {
-    let media = form.media as u64;
-    let view = form.view as u64;
-    // Versions of one stored resource have different texts.
-    let version = r.api_version().bytes().fold(0_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
-    version << 8 | media << 4 | view
 }
 
 /// Wraps an object into a watch event of a media type.
