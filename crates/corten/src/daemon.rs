@@ -44,9 +44,11 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
         "admin",
         || authority.client("kubernetes-admin", &["system:masters"], now),
         "admin",
+        now,
     )?;
-    let kubeconfig = kubeconfig(&format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port), &authority.cert, &admin);
-    paths::write(&options.kubeconfig, kubeconfig.as_bytes(), true)?;
+    let server_url = format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port);
+    let kubeconfig = crate::kubeconfig::text(&server_url, &authority.cert, &admin);
+    crate::kubeconfig::place(&options.paths, &options.kubeconfig, &kubeconfig)?;
     let local = |user: &str, groups: Vec<String>| {
         Local::new(server.clone(), User { name: user.into(), groups, ..User::default() })
     };
@@ -103,6 +105,7 @@ fn serving(authority: &pki::Authority, dir: &Path, name: &str, address: IpAddr, 
         &format!("kubelet-{name}"),
         || authority.server(&format!("system:node:{name}"), &names, &addresses, now),
         &stamp,
+        now,
     )
 }
 
@@ -124,13 +127,19 @@ async fn control_plane(
     .map(String::from);
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), cluster.address, IpAddr::V4(cluster.service_address(1))];
     let stamp = format!("{names:?} {addresses:?}");
-    let pair =
-        authority.kept(&dir, "apiserver", || authority.server("kube-apiserver", &names, &addresses, now), &stamp)?;
+    let pair = authority.kept(
+        &dir,
+        "apiserver",
+        || authority.server("kube-apiserver", &names, &addresses, now),
+        &stamp,
+        now,
+    )?;
     let kubelet = authority.kept(
         &dir,
         "apiserver-kubelet-client",
-        || authority.client("kube-apiserver-kubelet-client", &["system:masters"], now),
-        "kubelet-client",
+        || authority.client(crate::roles::KUBELET_CLIENT, &[], now),
+        crate::roles::KUBELET_CLIENT,
+        now,
     )?;
     let store =
         server::open_log(env, &options.paths.store(), &options.key_dir.join(format!("{}.key", cluster.id))).await?;
@@ -193,18 +202,6 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     Ok(())
 }
 
-/// A kubeconfig with embedded certificates.
-pub fn kubeconfig(server: &str, ca: &str, pair: &pki::Pair) -> String {
-    use base64::Engine as _;
-    let b64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    format!(
-        "apiVersion: v1\nkind: Config\nclusters:\n- name: corten\n  cluster:\n    server: {server}\n    certificate-authority-data: {}\nusers:\n- name: corten\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\ncontexts:\n- name: corten\n  context:\n    cluster: corten\n    user: corten\ncurrent-context: corten\n",
-        b64(ca),
-        b64(&pair.cert),
-        b64(&pair.key)
-    )
-}
-
 /// The bridge that leads from this machine to its nodes in namespaces; its address is the first node's.
 fn network_of_nodes(cluster: &Cluster) -> Result<(), String> {
     network::hosts::bridge(&cluster.id, cluster.node_address(1), 24)
@@ -229,9 +226,11 @@ fn extra_node(
         &format!("node-{name}"),
         || authority.client(&format!("system:node:{name}"), &["system:nodes"], now),
         &name,
+        now,
     )?;
     let node_dir = options.paths.node(&name);
-    let config = kubeconfig(&format!("https://{}:{}", cluster.address, cluster.port), &authority.cert, &pair);
+    let url = format!("https://{}:{}", cluster.address, cluster.port);
+    let config = crate::kubeconfig::text(&url, &authority.cert, &pair);
     let kubeconfig = node_dir.join("kubeconfig");
     paths::write(&kubeconfig, config.as_bytes(), true)?;
     serving(authority, &dir, &name, address, now)?;

@@ -1,7 +1,8 @@
-//! `corten up`, `status`, `down`, `reset`: the cluster's process from outside.
+//! `corten up`, `down`, `reset`: the cluster's process from outside.
 
 use crate::cluster::Cluster;
 use crate::daemon::{self, Options};
+use crate::kubeconfig;
 use crate::paths::{self, Paths};
 use platform::Env;
 use std::io::{BufRead as _, Write as _};
@@ -51,10 +52,6 @@ pub struct Place {
     pub kubeconfig: Option<PathBuf>,
 }
 
-fn kubeconfig(data: &Path, given: &Option<PathBuf>) -> PathBuf {
-    given.clone().unwrap_or_else(|| data.join("kubeconfig"))
-}
-
 /// What this machine must have; all that is missing is told at once, each with its remedy.
 fn preflight() -> Result<(), String> {
     let mut missing = Vec::new();
@@ -85,7 +82,7 @@ fn preflight() -> Result<(), String> {
 }
 
 /// Whether a process is ours and alive.
-fn running(paths: &Paths) -> Option<i32> {
+pub fn running(paths: &Paths) -> Option<i32> {
     let pid: i32 = std::fs::read_to_string(paths.data.join("corten.pid")).ok()?.trim().parse().ok()?;
     let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let data = paths.data.to_string_lossy().into_owned();
@@ -99,7 +96,11 @@ pub fn up(o: Up) -> Result<(), String> {
     let data = o.data_dir.canonicalize().map_err(|e| format!("find {}: {e}", o.data_dir.display()))?;
     let o = Up { data_dir: data.clone(), ..o };
     let paths = Paths::new(&data);
-    let kubeconfig = kubeconfig(&data, &o.kubeconfig);
+    let kubeconfig = match &o.kubeconfig {
+        Some(file) => std::path::absolute(file).map_err(|e| format!("find {}: {e}", file.display()))?,
+        None => paths.data.join("kubeconfig"),
+    };
+    kubeconfig::check(&kubeconfig)?;
     if o.progress_fd.is_none()
         && let Some(pid) = running(&paths)
     {
@@ -211,10 +212,20 @@ fn background(o: &Up, paths: &Paths, kubeconfig: &Path) -> Result<(), String> {
         ));
     }
     println!(
-        "\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  corten kubectl get nodes\n  corten kubectl create deployment hello --image=IMAGE",
-        kubeconfig.display()
+        "\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  {command} kubectl get nodes\n  {command} kubectl create deployment hello --image=IMAGE",
+        kubeconfig.display(),
+        command = command_name()
     );
     Ok(())
+}
+
+/// How to call this binary from the user's shell: its name if the shell finds it, else its path.
+pub fn command_name() -> String {
+    let Ok(me) = std::env::current_exe() else { return "corten".into() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|d| d.join("corten")).find(|p| p.is_file());
+    let same = found.and_then(|p| p.canonicalize().ok()).is_some_and(|p| p == me);
+    if same { "corten".into() } else { me.display().to_string() }
 }
 
 /// `corten down`: ends the process; pods keep running until `reset`, and `up` takes them over.
@@ -244,56 +255,6 @@ fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     let _ = std::fs::remove_file(paths.data.join("corten.pid"));
-    Ok(())
-}
-
-/// `corten status`.
-pub fn status(place: &Place) -> Result<(), String> {
-    let paths = Paths::new(&place.data_dir);
-    let Some(cluster) = Cluster::load(&paths)? else {
-        return Err(format!("there is no cluster in {}: `corten up` makes one", place.data_dir.display()));
-    };
-    let data = place.data_dir.canonicalize().unwrap_or_else(|_| place.data_dir.clone());
-    let pid = running(&Paths::new(&data));
-    println!("cluster   {} in {}", cluster.id, data.display());
-    println!(
-        "process   {}",
-        pid.map_or("not running: start it with `corten up`".into(), |p| format!("running, pid {p}"))
-    );
-    println!("ranges    pods {}, services {}", cluster.pod_range, cluster.service_range);
-    println!("server    https://127.0.0.1:{}", cluster.port);
-    let kubeconfig = kubeconfig(&data, &place.kubeconfig);
-    println!("kubeconfig {}", kubeconfig.display());
-    if pid.is_none() {
-        return Ok(());
-    }
-    let result: Result<String, String> = crate::cli::block_on(async move {
-        let env = Env::system("status");
-        let config = client::Config::load(&kubeconfig, None).map_err(|e| e.to_string())?;
-        let https = client::Https::new(&env, config).map_err(|e| e.to_string())?;
-        let client = client::Client::new(Arc::new(https), "corten-status");
-        let mut out = String::new();
-        for (resource, what) in [(&client::resources::NODES, "nodes"), (&client::resources::PODS, "pods")] {
-            let page =
-                client.transport().list(client::ListRequest::all(resource.clone())).await.map_err(|e| e.to_string())?;
-            let items: Vec<serde_json::Value> =
-                page.items.iter().filter_map(|i| serde_json::from_slice(i).ok()).collect();
-            let ready = items
-                .iter()
-                .filter(|i| {
-                    i["status"]["conditions"]
-                        .as_array()
-                        .is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
-                })
-                .count();
-            out.push_str(&format!("{what:<9} {} of {} ready\n", ready, items.len()));
-        }
-        Ok(out)
-    });
-    match result {
-        Ok(text) => print!("{text}"),
-        Err(e) => println!("the API server does not answer: {e}"),
-    }
     Ok(())
 }
 
@@ -330,6 +291,7 @@ pub fn reset(place: &Place, key_dir: &Path, yes: bool) -> Result<(), String> {
         network::hosts::reset(&cluster.id, &cluster.run_dir().join("hosts")).map_err(|e| e.to_string()),
     );
     note("run directory", remove_all(&cluster.run_dir()));
+    note("kubeconfig", kubeconfig::remove(&canonical, place.kubeconfig.as_deref()));
     note(
         "encryption key",
         match std::fs::remove_file(key_dir.join(format!("{}.key", cluster.id))) {
@@ -375,7 +337,7 @@ fn remove_all(dir: &Path) -> Result<(), String> {
 
 /// The directory itself may be the user's: only what is in it goes, and it too if it is empty then.
 fn remove_contents(dir: &Path) -> Result<(), String> {
-    for name in ["nodes", "store", "pki", "corten.pid", "corten.log", "kubeconfig", "cluster.json"] {
+    for name in ["nodes", "store", "pki", "corten.pid", "corten.log", "cluster.json"] {
         let path = dir.join(name);
         let result = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         if let Err(e) = result

@@ -12,12 +12,14 @@ mod daemon;
 mod etcd_store;
 mod flags;
 mod images;
+mod kubeconfig;
 mod lifecycle;
 mod node;
 mod paths;
 mod pki;
 mod roles;
 mod server;
+mod status;
 
 use std::process::ExitCode;
 

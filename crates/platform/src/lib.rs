@@ -8,6 +8,7 @@
 //! `std::fs` or `std::net` (`cargo xtask tidy` reads them); everything random comes from [`Rng`].
 
 pub mod disk;
+pub mod process;
 pub mod rng;
 pub mod time;
 pub mod watch;

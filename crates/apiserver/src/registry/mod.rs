@@ -22,6 +22,7 @@ use kinds::Resource;
 use platform::Env;
 use platform::watch as signal;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use store::{At, Changed, Entry, Meta, RangeRequest, Record, Revision, Store, WatchItem};
 
@@ -76,6 +77,8 @@ pub struct Registry {
     caches: Vec<(String, Arc<Cache>)>,
     by_prefix: HashMap<String, usize>,
     seen: signal::Sender<u64>,
+    /// Whether the caches are fed by a watch just now.
+    following: AtomicBool,
     rng: Mutex<platform::Rng>,
     pub(crate) policy: access::PolicyCache,
     /// Service addresses and node ports are given out one at a time.
@@ -116,6 +119,7 @@ impl Registry {
             caches: caches.collect(),
             by_prefix,
             seen: signal::channel(revision).0,
+            following: AtomicBool::new(true),
             policy: access::PolicyCache::default(),
             allocation: tokio::sync::Mutex::new(()),
             signer,
@@ -131,6 +135,7 @@ impl Registry {
     /// Feeds the caches; when the store's history no longer reaches back far enough, everything is loaded anew.
     async fn follow(&self, mut after: u64) {
         loop {
+            self.following.store(true, Ordering::Relaxed);
             match self.store.watch("/registry/", Revision(after)) {
                 Ok(mut watch) => loop {
                     match watch.next().await {
@@ -153,6 +158,7 @@ impl Registry {
                     tracing::warn!(error = %e, after, "the store cannot be watched from there; loading everything anew")
                 }
             }
+            self.following.store(false, Ordering::Relaxed);
             after = self.reload().await;
         }
     }
@@ -241,6 +247,20 @@ impl Registry {
     /// Objects in all caches, and bytes of them.
     pub fn size(&self) -> (usize, usize) {
         self.caches.iter().map(|(_, c)| c.size()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+
+    /// Whether the caches follow the store: not while its watch is broken.
+    pub fn follows(&self) -> bool {
+        self.following.load(Ordering::Relaxed)
+    }
+
+    /// Number of objects by resource (`pods`, `deployments.apps`).
+    pub fn counts(&self) -> impl Iterator<Item = (String, usize)> + '_ {
+        self.caches.iter().map(|(prefix, cache)| {
+            let r = stored_resource(prefix);
+            let dot = if r.group.is_empty() { "" } else { "." };
+            (format!("{}{dot}{}", r.plural, r.group), cache.size().0)
+        })
     }
 
     /// The revision that the caches have reached.

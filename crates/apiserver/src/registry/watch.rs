@@ -288,16 +288,34 @@ fn event_frame(kind: &str, object: &Bytes, media: Media) -> Bytes {
             Bytes::from(format!("---\n{}", api::yaml::to_string(&event)))
         }
         Media::Protobuf => {
-            // meta.v1.WatchEvent {1: type, 2: RawExtension {1: bytes}} in an envelope without a type, behind its length.
+            // meta.v1.WatchEvent {1: type, 2: RawExtension {1: bytes}} behind its length, without an envelope of its own
+            // (upstream's raw serializer for streams); the object in it has one.
             let mut raw = Vec::new();
             api::proto::put_bytes(&mut raw, 1, object);
             let mut event = Vec::new();
             api::proto::put_bytes(&mut event, 1, kind.as_bytes());
             api::proto::put_bytes(&mut event, 2, &raw);
-            let body = api::proto::envelope("", "", &event);
-            let mut out = (body.len() as u32).to_be_bytes().to_vec();
-            out.extend_from_slice(&body);
+            let mut out = (event.len() as u32).to_be_bytes().to_vec();
+            out.extend_from_slice(&event);
             Bytes::from(out)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What client-go's raw decoder reads: four bytes of length, then a bare `WatchEvent`, in it an enveloped object.
+    #[test]
+    fn protobuf_frames_are_bare_watch_events() {
+        let object = Bytes::from(api::proto::envelope("v1", "Pod", b"\x0a\x00"));
+        let frame = event_frame("ADDED", &object, Media::Protobuf);
+        let (length, event) = frame.split_at(4);
+        assert_eq!(u32::from_be_bytes(length.try_into().expect("four bytes")) as usize, event.len());
+        assert_eq!(&event[..7], b"\x0a\x05ADDED");
+        let raw = &event[7..];
+        assert_eq!((raw[0], raw[1] as usize, raw[2], raw[3] as usize), (0x12, object.len() + 2, 0x0a, object.len()));
+        assert_eq!(&raw[4..], &object[..]);
     }
 }
