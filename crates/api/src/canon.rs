@@ -45,6 +45,7 @@ fn fields(map: &mut Map, ty: &'static Type) {
 /// What is written for a field, if anything.
 fn member(value: Option<Value>, field: &Field) -> Option<Value> {
     match value {
+        None | Some(Value::Null) if field.optional => field.always.then_some(Value::Null),
         None | Some(Value::Null) => field.always.then(|| zero(field.ty)),
         Some(mut value) => {
             canon_value(&mut value, field.ty);
@@ -80,9 +81,21 @@ fn zero(ty: Ty) -> Value {
     }
 }
 
+/// An object within another keeps its kind, if it says one.
+fn nested(map: &mut Map, ty: &'static Type) {
+    let whole = map.has("kind") && ty.field_of(&Key::from("kind")).is_none();
+    if !whole {
+        return fields(map, ty);
+    }
+    let head: Vec<(Key, Value)> =
+        ["kind", "apiVersion"].iter().filter_map(|k| map.remove(*k).map(|v| (Key::from(*k), v))).collect();
+    fields(map, ty);
+    map.entries_mut().splice(0..0, head);
+}
+
 fn canon_value(value: &mut Value, ty: Ty) {
     match (ty, value) {
-        (Ty::Object(id), Value::Map(map)) => fields(map, Type::of(id)),
+        (Ty::Object(id), Value::Map(map)) => nested(map, Type::of(id)),
         (Ty::List(item), Value::List(items)) => items.iter_mut().for_each(|v| canon_value(v, *item)),
         (Ty::Map(item), Value::Map(map)) => {
             map.sort();

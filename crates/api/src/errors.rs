@@ -134,7 +134,8 @@ impl FieldErrors {
         self.0.is_empty()
     }
 
-    fn add(&mut self, reason: Reason, path: &Path, value: Option<String>, detail: &str) {
+    /// A mistake of a kind, with the printed value if it shows one.
+    pub fn push(&mut self, reason: Reason, path: &Path, value: Option<String>, detail: &str) {
         let mut body = reason.words().to_string();
         if let Some(value) = value {
             body.push_str(": ");
@@ -149,49 +150,47 @@ impl FieldErrors {
 
     /// A needed value is missing.
     pub fn required(&mut self, path: &Path, detail: impl AsRef<str>) {
-        self.add(Reason::Required, path, None, detail.as_ref());
+        self.push(Reason::Required, path, None, detail.as_ref());
     }
 
     /// A malformed value.
     pub fn invalid(&mut self, path: &Path, value: impl Shown, detail: impl AsRef<str>) {
-        self.add(Reason::Invalid, path, Some(value.shown()), detail.as_ref());
+        self.push(Reason::Invalid, path, Some(value.shown()), detail.as_ref());
     }
 
     /// A value outside `supported` (which is printed in the given order).
     pub fn not_supported(&mut self, path: &Path, value: impl Shown, supported: &[&str]) {
-        let quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
-        self.add(Reason::NotSupported, path, Some(value.shown()), &detail);
+        self.push(Reason::NotSupported, path, Some(value.shown()), &supported_values(supported));
     }
 
     /// A value that must be unique occurs twice.
     pub fn duplicate(&mut self, path: &Path, value: impl Shown) {
-        self.add(Reason::Duplicate, path, Some(value.shown()), "");
+        self.push(Reason::Duplicate, path, Some(value.shown()), "");
     }
 
     /// Not allowed here.
     pub fn forbidden(&mut self, path: &Path, detail: impl AsRef<str>) {
-        self.add(Reason::Forbidden, path, None, detail.as_ref());
+        self.push(Reason::Forbidden, path, None, detail.as_ref());
     }
 
     /// A referenced thing is missing.
     pub fn not_found(&mut self, path: &Path, value: impl Shown) {
-        self.add(Reason::NotFound, path, Some(value.shown()), "");
+        self.push(Reason::NotFound, path, Some(value.shown()), "");
     }
 
     /// Text of more than `max` bytes.
     pub fn too_long(&mut self, path: &Path, max: usize) {
-        self.add(Reason::TooLong, path, None, &format!("may not be more than {max} bytes"));
+        self.push(Reason::TooLong, path, None, &format!("may not be more than {max} bytes"));
     }
 
     /// A list of `n`, more than `max`.
     pub fn too_many(&mut self, path: &Path, n: usize, max: usize) {
-        self.add(Reason::TooMany, path, Some(n.to_string()), &format!("must have at most {max} items"));
+        self.push(Reason::TooMany, path, Some(n.to_string()), &format!("must have at most {max} items"));
     }
 
     /// Something failed that is not the caller's fault.
     pub fn internal(&mut self, path: &Path, detail: impl AsRef<str>) {
-        self.add(Reason::Internal, path, None, detail.as_ref());
+        self.push(Reason::Internal, path, None, detail.as_ref());
     }
 
     /// All of them as one text: alone as it is, several in brackets, equal ones once.
@@ -205,6 +204,12 @@ impl FieldErrors {
         }
         if texts.len() == 1 { texts.remove(0) } else { format!("[{}]", texts.join(", ")) }
     }
+}
+
+/// What would be supported, in the given order.
+pub fn supported_values(supported: &[&str]) -> String {
+    let quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+    if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) }
 }
 
 /// How a bad value is printed: text quoted as Go does, numbers and booleans bare, anything else as JSON.
@@ -226,6 +231,11 @@ impl Shown for String {
 impl Shown for &String {
     fn shown(&self) -> String {
         go_quote(self)
+    }
+}
+impl Shown for bool {
+    fn shown(&self) -> String {
+        self.to_string()
     }
 }
 impl Shown for i64 {

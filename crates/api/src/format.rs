@@ -10,6 +10,10 @@ fn alnum(b: u8) -> bool {
 }
 
 fn max_len(n: usize) -> String {
+    format!("must be no more than {n} characters")
+}
+
+fn max_bytes(n: usize) -> String {
     format!("must be no more than {n} bytes")
 }
 
@@ -112,14 +116,14 @@ pub fn is_qualified_name(s: &str) -> Vec<String> {
         _ => {
             let text = regex_error(QUALIFIED_MESSAGE, QUALIFIED, &["MyName", "my.name", "123-abc"]);
             return vec![format!(
-                "a qualified name {text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                "a valid label key {text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             )];
         }
     };
     if name.is_empty() {
         out.push("name part must be non-empty".into());
     } else if name.len() > 63 {
-        out.push(format!("name part {}", max_len(63)));
+        out.push(format!("name part {}", max_bytes(63)));
     }
     if !qualified_name_ok(name) {
         out.push(format!("name part {}", regex_error(QUALIFIED_MESSAGE, QUALIFIED, &["MyName", "my.name", "123-abc"])));
@@ -134,7 +138,7 @@ const QUALIFIED_MESSAGE: &str =
 pub fn is_label_value(s: &str) -> Vec<String> {
     let mut out = Vec::new();
     if s.len() > 63 {
-        out.push(max_len(63));
+        out.push(max_bytes(63));
     }
     if !s.is_empty() && !qualified_name_ok(s) {
         out.push(regex_error(
@@ -212,6 +216,106 @@ pub fn is_env_var_name(s: &str) -> Vec<String> {
         );
     }
     out
+}
+
+/// What a pod's hostname may look like in a DNS search path: labels with underscores.
+pub fn is_dns1123_with_underscore(s: &str) -> Vec<String> {
+    let label = |l: &str| {
+        let rest = l.strip_prefix('_').unwrap_or(l).as_bytes();
+        !rest.is_empty()
+            && alnum(rest[0])
+            && alnum(rest[rest.len() - 1])
+            && rest.iter().all(|&c| alnum(c) || c == b'-' || c == b'_')
+    };
+    let mut out = Vec::new();
+    if s.len() > 253 {
+        out.push(max_len(253));
+    }
+    if !s.split('.').all(label) {
+        out.push(regex_error(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+            r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*",
+            &["example.com"],
+        ));
+    }
+    out
+}
+
+/// A subdomain behind `*.`.
+pub fn is_wildcard_subdomain(s: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if s.len() > 253 {
+        out.push(max_len(253));
+    }
+    if !s.strip_prefix("*.").is_some_and(subdomain_ok) {
+        out.push(regex_error(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+            r"\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            &["*.example.com"],
+        ));
+    }
+    out
+}
+
+/// The name of an HTTP header.
+pub fn is_http_header_name(s: &str) -> Vec<String> {
+    if !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Vec::new();
+    }
+    vec![regex_error(
+        "a valid HTTP header must consist of alphanumeric characters or '-'",
+        "[-A-Za-z0-9]+",
+        &["X-Header-Name"],
+    )]
+}
+
+/// An IP address in canonical form: what names an IPAddress, what new objects use.
+pub fn is_ip(s: &str) -> Vec<String> {
+    match s.parse::<std::net::IpAddr>() {
+        Ok(ip) if ip.to_string() == s => Vec::new(),
+        Ok(ip) => vec![format!("must be in canonical form ({:?})", ip.to_string())],
+        Err(_) if leading_zeros(s) => vec!["must not have leading 0s".into()],
+        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
+    }
+}
+
+/// Whether it is an IPv4 address but for zeros in front of numbers.
+fn leading_zeros(s: &str) -> bool {
+    let parts: Vec<&str> = s.split('.').collect();
+    parts.len() == 4
+        && parts.iter().all(|p| {
+            let n = p.trim_start_matches('0');
+            !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()) && (n.is_empty() || n.parse::<u8>().is_ok())
+        })
+}
+
+/// A block of addresses in canonical form.
+pub fn is_cidr(s: &str) -> Vec<String> {
+    let bad = || vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_string()];
+    let Some((ip, bits)) = s.split_once('/') else { return bad() };
+    let Ok(n) = bits.parse::<u8>() else { return bad() };
+    match ip.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(v4)) if n <= 32 => {
+            let host = if n == 32 { 0 } else { u32::MAX >> n };
+            masked(u32::from(v4) & host == 0, ip, v4.to_string(), bits)
+        }
+        Ok(std::net::IpAddr::V6(v6)) if n <= 128 => {
+            let host = if n == 128 { 0 } else { u128::MAX >> n };
+            masked(u128::from(v6) & host == 0, ip, v6.to_string(), bits)
+        }
+        Err(_) if leading_zeros(ip) && n <= 32 => vec!["must not have leading 0s in IP".into()],
+        _ => bad(),
+    }
+}
+
+fn masked(clean: bool, ip: &str, canonical: String, bits: &str) -> Vec<String> {
+    if !clean {
+        vec!["must not have bits set beyond the prefix length".into()]
+    } else if ip != canonical || (bits.len() > 1 && bits.starts_with('0')) {
+        vec![format!("must be in canonical form ({:?})", format!("{canonical}/{}", bits.trim_start_matches('0')))]
+    } else {
+        Vec::new()
+    }
 }
 
 /// A name that `generateName` will still lengthen: a trailing dash counts as a letter.

@@ -6,9 +6,11 @@
 
 pub mod apply;
 pub mod canon;
+pub mod check;
 pub mod decode;
 pub mod errors;
 pub mod format;
+pub mod go;
 pub mod json;
 pub mod names;
 pub mod patch;

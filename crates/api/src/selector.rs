@@ -231,7 +231,9 @@ impl LabelParser<'_> {
         if absent {
             token = self.next();
         }
-        let Token::Ident(key) = token else { return Err(format!("found '{}', expected: identifier", token.literal())) };
+        let Token::Ident(key) = token else {
+            return Err(format!("unable to parse requirement: found '{}', expected: identifier", token.literal()));
+        };
         check_key(&key)?;
         let plain = |operator| Ok(Requirement { key: key.clone(), operator, values: Vec::new() });
         if absent {
@@ -247,7 +249,12 @@ impl LabelParser<'_> {
             Token::NotEquals => return self.single(key, Operator::NotIn),
             Token::Greater => return self.single(key, Operator::Greater),
             Token::Less => return self.single(key, Operator::Less),
-            t => return Err(format!("found '{}', expected: in, notin, =, ==, !=, gt, lt", t.literal())),
+            t => {
+                return Err(format!(
+                    "unable to parse requirement: found '{}', expected: in, notin, =, ==, !=, gt, lt",
+                    t.literal()
+                ));
+            }
         };
         let values = self.values()?;
         for v in &values {
@@ -263,11 +270,11 @@ impl LabelParser<'_> {
                 v
             }
             Token::End | Token::Comma => String::new(),
-            t => return Err(format!("found '{}', expected: identifier", t.literal())),
+            t => return Err(format!("unable to parse requirement: found '{}', expected: identifier", t.literal())),
         };
         if matches!(operator, Operator::Greater | Operator::Less) && value.parse::<i64>().is_err() {
             return Err(format!(
-                "values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+                "unable to parse requirement: values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
             ));
         }
         check_value(&key, &value)?;
@@ -277,7 +284,7 @@ impl LabelParser<'_> {
     fn values(&mut self) -> Result<Vec<String>, String> {
         match self.next() {
             Token::Open => {}
-            t => return Err(format!("found '{}' expected: '('", t.literal())),
+            t => return Err(format!("unable to parse requirement: found '{}' expected: '('", t.literal())),
         }
         let mut out = Vec::new();
         loop {
@@ -287,7 +294,12 @@ impl LabelParser<'_> {
                     match self.next() {
                         Token::Comma => {}
                         Token::Close => break,
-                        t => return Err(format!("found '{}', expected: ',' or ')'", t.literal())),
+                        t => {
+                            return Err(format!(
+                                "unable to parse requirement: found '{}', expected: ',' or ')'",
+                                t.literal()
+                            ));
+                        }
                     }
                 }
                 Token::Comma => out.push(String::new()),
@@ -295,7 +307,12 @@ impl LabelParser<'_> {
                     out.push(String::new());
                     break;
                 }
-                t => return Err(format!("found '{}', expected: ',', ')' or identifier", t.literal())),
+                t => {
+                    return Err(format!(
+                        "unable to parse requirement: found '{}', expected: ',', ')' or identifier",
+                        t.literal()
+                    ));
+                }
             }
         }
         out.sort();
@@ -306,7 +323,11 @@ impl LabelParser<'_> {
 
 fn check_key(key: &str) -> Result<(), String> {
     let wrong = format::is_qualified_name(key);
-    if wrong.is_empty() { Ok(()) } else { Err(format!("key: Invalid value: {key:?}: {}", wrong.join("; "))) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("unable to parse requirement: <nil>: Invalid value: {key:?}: {}", wrong.join("; ")))
+    }
 }
 
 fn check_value(key: &str, value: &str) -> Result<(), String> {
@@ -314,7 +335,7 @@ fn check_value(key: &str, value: &str) -> Result<(), String> {
     if wrong.is_empty() {
         Ok(())
     } else {
-        Err(format!("values[0][{key}]: Invalid value: {value:?}: {}", wrong.join("; ")))
+        Err(format!("unable to parse requirement: values[0][{key}]: Invalid value: {value:?}: {}", wrong.join("; ")))
     }
 }
 

@@ -12,7 +12,26 @@ pub fn parse(text: &str) -> Result<Value, String> {
         legacy_octal_numbers: true,
         strict_booleans: false,
     };
-    serde_saphyr::from_str_with_options::<Value>(text, options).map_err(|e| format!("yaml: {e}"))
+    // Of several documents the first one counts.
+    let first = text.contains("\n---").then(|| documents(text)).and_then(|all| all.into_iter().next());
+    let text = first.as_deref().unwrap_or(text);
+    serde_saphyr::from_str_with_options::<Value>(text, options).map_err(|e| as_go(&e.to_string()))
+}
+
+/// An error in the words of Go's parser, where they are known. It counts lines from zero and leaves the first one out.
+fn as_go(error: &str) -> String {
+    const WORDS: &[(&str, &str)] = &[
+        ("illegal placement of ':' indicator", "did not find expected ',' or ']'"),
+        ("mapping values are not allowed in this context", "mapping values are not allowed in this context"),
+        ("cannot start any token", "found character that cannot start any token"),
+    ];
+    let first = error.lines().next().unwrap_or_default();
+    let line = first.split("line ").nth(1).and_then(|r| r.split(' ').next()).and_then(|n| n.parse::<usize>().ok());
+    match (WORDS.iter().find(|(ours, _)| first.contains(ours)), line) {
+        (Some((_, words)), None | Some(0 | 1)) => format!("yaml: {words}"),
+        (Some((_, words)), Some(n)) => format!("yaml: line {}: {words}", n - 1),
+        (None, _) => format!("yaml: {error}"),
+    }
 }
 
 /// Reads every document of a stream; empty ones are left out.

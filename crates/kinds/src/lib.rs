@@ -4,6 +4,7 @@
 //! Routes, discovery, store keys, selectable fields and RBAC verbs are derived from the table, which is read from
 //! `facts/`. Pure: knows objects, nothing of HTTP, storage or the time of day.
 
+pub mod gates;
 mod resource;
 pub mod rules;
 

@@ -87,6 +87,11 @@ impl Resource {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// The group that errors of an object name: events are the core group's, whichever way they came.
+    pub fn error_group(&self) -> &str {
+        if self.kind == "Event" { "" } else { &self.group }
+    }
+
     /// Whether a verb is served.
     pub fn has_verb(&self, verb: &str) -> bool {
         self.verbs.iter().any(|v| v == verb)

@@ -19,6 +19,9 @@ pub enum PatchError {
 
 /// Applies the operations in order.
 pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+    if patch.is_null() {
+        return Ok(());
+    }
     let Value::List(ops) = patch else {
         return Err(PatchError::Malformed(format!(
             "json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
@@ -27,7 +30,7 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     };
     if ops.len() > OPERATIONS_MAX {
         return Err(PatchError::TooLarge(format!(
-            "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
+            "Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
             ops.len()
         )));
     }
@@ -48,12 +51,12 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
 fn operation(target: &mut Value, op: &Value) -> Result<(), String> {
     let kind = op.at("op").str();
     let Some(path) = op.at("path").as_str() else { return Err(format!("unable to decode path for operation {kind}")) };
-    let value = || op.get("value").cloned().ok_or_else(|| format!("{kind} operation for path {path} has no value"));
+    let value = || op.get("value").cloned().unwrap_or_default(); // as upstream: none given is null
     match kind {
-        "add" => add(target, path, value()?),
+        "add" => add(target, path, value()),
         "remove" => remove(target, path).map(drop),
         "replace" => {
-            let value = value()?;
+            let value = value();
             if path.is_empty() {
                 *target = value;
                 return Ok(());

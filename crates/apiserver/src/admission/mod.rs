@@ -3,9 +3,14 @@
 //! A plugin is a pure function over the request and a view of what the caches hold ([`Registry::find`], [`Registry::all`]).
 //! Mutating plugins run first, all validating ones after the object is complete.
 
+mod certificates;
+mod classes;
+mod limits;
 mod namespace;
-mod nodes;
+pub(crate) mod nodes;
+mod pod_security;
 mod pods;
+pub(crate) mod quota;
 mod rbac;
 
 use crate::registry::{Registry, User};
@@ -57,36 +62,42 @@ impl Attrs<'_> {
 }
 
 /// Lets plugins complete the object.
-pub fn mutate(
-    registry: &Arc<Registry>,
-    a: &Attrs,
-    object: &mut Value,
-    _warnings: &mut Vec<String>,
-) -> Result<(), Status> {
+pub fn mutate(registry: &Arc<Registry>, a: &Attrs, object: &mut Value) -> Result<(), Status> {
     namespace::lifecycle(registry, a)?;
-    if a.is("pods") && a.operation == Operation::Create {
-        pods::service_account(registry, a, object)?;
-        pods::limits(registry, a, object);
-        pods::priority(registry, a, object)?;
+    if a.operation == Operation::Update && a.is("pods") {
+        pods::keep_priority(a, object);
         pods::tolerations(object);
     }
-    if a.is("nodes") && a.operation == Operation::Create {
-        nodes::not_ready_taint(object);
+    if a.operation != Operation::Create || !a.subresource.is_empty() {
+        return Ok(());
+    }
+    match (a.resource.group.as_str(), a.resource.plural.as_str()) {
+        ("", "pods") => {
+            limits::complete(registry, a, object);
+            pods::service_account(registry, a, object)?;
+            pods::priority(registry, a, object)?;
+            pods::tolerations(object);
+            classes::runtime_class(registry, a, object)?;
+        }
+        ("", "nodes") => nodes::not_ready_taint(object),
+        ("", "persistentvolumeclaims") => classes::storage_class(registry, object),
+        ("networking.k8s.io", "ingresses") => classes::ingress_class(registry, object),
+        _ => {}
     }
     Ok(())
 }
 
 /// Lets plugins refuse the write.
-pub fn validate(registry: &Arc<Registry>, a: &Attrs, object: &Value) -> Result<(), Status> {
+pub fn validate(registry: &Arc<Registry>, a: &Attrs, object: &Value, warnings: &mut Vec<String>) -> Result<(), Status> {
     if a.operation == Operation::Delete {
         namespace::protected(a)?;
     }
     rbac::check(registry, a, object)?;
+    limits::check(registry, a, object)?;
     if registry.settings.node_restriction {
-        nodes::restrict(a, object)?;
+        nodes::restrict(registry, a, object)?;
     }
-    if a.is("pods") && a.operation == Operation::Create {
-        pods::check_limits(registry, a, object)?;
-    }
-    Ok(())
+    pod_security::validate(registry, a, object, warnings)?;
+    classes::resize(registry, a, object)?;
+    certificates::check(registry, a, object)
 }

@@ -1,11 +1,10 @@
-//! What new pods get and must satisfy: ServiceAccount, LimitRanger, Priority, DefaultTolerationSeconds.
+//! What new pods get: ServiceAccount, Priority, DefaultTolerationSeconds.
 //!
-//! Source: `k8s.io/kubernetes/plugin/pkg/admission/{serviceaccount,limitranger,priority,defaulttolerationseconds}`.
+//! Source: `k8s.io/kubernetes/plugin/pkg/admission/{serviceaccount,priority,defaulttolerationseconds}`.
 
 use super::Attrs;
 use crate::registry::Registry;
-use api::quantity::Quantity;
-use api::{Key, Status, Value, f, value::object};
+use api::{Status, Value, f, value::object};
 
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -117,6 +116,16 @@ pub fn priority(registry: &Registry, a: &Attrs, pod: &mut Value) -> Result<(), S
     Ok(())
 }
 
+/// A priority once found stays.
+pub fn keep_priority(a: &Attrs, pod: &mut Value) {
+    let Some(old) = a.old else { return };
+    for key in [f::priority, f::preemptionPolicy] {
+        if !pod.at(f::spec).has(key) && old.at(f::spec).has(key) {
+            pod.entry(f::spec).set(key, old.at(f::spec).at(key).clone());
+        }
+    }
+}
+
 /// A pod stays five minutes on a node that fails, unless it says otherwise.
 pub fn tolerations(pod: &mut Value) {
     let list = pod.entry(f::spec).entry(f::tolerations).make_list();
@@ -133,90 +142,5 @@ pub fn tolerations(pod: &mut Value) {
                 ("tolerationSeconds", 300.into()),
             ]));
         }
-    }
-}
-
-fn ranges(registry: &Registry, namespace: &str, kind: &str) -> Vec<Value> {
-    let all = registry.all("", "limitranges", namespace);
-    all.iter()
-        .flat_map(|l| l.at(f::spec).at(f::limits).items().to_vec())
-        .filter(|l| l.at(f::type_).str() == kind)
-        .collect()
-}
-
-/// Containers without requests and limits get those of the namespace's limit ranges.
-pub fn limits(registry: &Registry, a: &Attrs, pod: &mut Value) {
-    let ranges = ranges(registry, a.namespace, "Container");
-    if ranges.is_empty() {
-        return;
-    }
-    let spec = pod.entry(f::spec);
-    for list in [f::containers, f::initContainers] {
-        for c in spec.get_mut(list).and_then(Value::as_list_mut).into_iter().flatten() {
-            for range in &ranges {
-                for (target, source) in [(f::limits, f::default_), (f::requests, f::defaultRequest)] {
-                    for (k, v) in range.at(source).members() {
-                        let slot = c.entry(f::resources).entry(target);
-                        if !slot.has(k) {
-                            slot.set(k, v.clone());
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// No container outside of the namespace's limit ranges.
-pub fn check_limits(registry: &Registry, a: &Attrs, pod: &Value) -> Result<(), Status> {
-    let mut wrong = Vec::new();
-    for range in ranges(registry, a.namespace, "Container") {
-        for (_, c) in kinds::rules::pod::containers(pod.at(f::spec)) {
-            let (requests, limits) = (c.at(f::resources).at(f::requests), c.at(f::resources).at(f::limits));
-            for (k, min) in range.at(f::min).members() {
-                bound(&mut wrong, "minimum", k, min, requests, limits);
-            }
-            for (k, max) in range.at(f::max).members() {
-                bound(&mut wrong, "maximum", k, max, requests, limits);
-            }
-        }
-    }
-    match wrong.len() {
-        0 => Ok(()),
-        1 => Err(a.forbid(&wrong[0])),
-        _ => Err(a.forbid(format!("[{}]", wrong.join(", ")))),
-    }
-}
-
-fn bound(wrong: &mut Vec<String>, which: &str, k: &Key, edge: &Value, requests: &Value, limits: &Value) {
-    let amount = |list: &Value| list.get(k).and_then(|v| Quantity::parse(v.str()).ok());
-    let Ok(want) = Quantity::parse(edge.str()) else { return };
-    let (request, limit) = (amount(requests), amount(limits));
-    let name = k.as_str();
-    let verb = if which == "minimum" { "request" } else { "limit" };
-    if which == "minimum" {
-        match (request, limit) {
-            (None, None) => {
-                wrong.push(format!("minimum {name} usage per Container is {want}.  No request is specified"))
-            }
-            (Some(r), _) if r < want => {
-                wrong.push(format!("minimum {name} usage per Container is {want}, but {verb} is {r}"))
-            }
-            (_, Some(l)) if l < want => {
-                wrong.push(format!("minimum {name} usage per Container is {want}, but limit is {l}"))
-            }
-            _ => {}
-        }
-        return;
-    }
-    match (request, limit) {
-        (_, None) => wrong.push(format!("maximum {name} usage per Container is {want}.  No limit is specified")),
-        (_, Some(l)) if l > want => {
-            wrong.push(format!("maximum {name} usage per Container is {want}, but {verb} is {l}"))
-        }
-        (Some(r), _) if r > want => {
-            wrong.push(format!("maximum {name} usage per Container is {want}, but request is {r}"))
-        }
-        _ => {}
     }
 }

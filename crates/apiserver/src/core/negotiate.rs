@@ -52,8 +52,8 @@ impl Form {
 /// What a server cannot send.
 pub const NOT_ACCEPTABLE: &str = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
-/// The same for CBOR, which is known but switched off.
-pub const NO_CBOR: &str = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// The refusal of media types that are not known at all.
+pub const UNKNOWN_MEDIA: &str = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 struct Clause<'a> {
     media: &'a str,
@@ -75,6 +75,13 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
         .collect();
     out.sort_by(|a, b| b.quality.total_cmp(&a.quality));
     out
+}
+
+/// Whether a client accepts one of our media types, in whatever form.
+pub fn knows_media(header: &str) -> bool {
+    const KNOWN: &[&str] =
+        &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "*/*", "application/*"];
+    header.is_empty() || clauses(header).iter().any(|c| KNOWN.contains(&c.media))
 }
 
 /// Chooses the form that a client accepts; `None`: none of ours.

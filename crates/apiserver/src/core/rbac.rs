@@ -2,6 +2,7 @@
 //!
 //! Source: `k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac`, `pkg/registry/rbac/validation`.
 
+use api::selector::FieldSelector;
 use api::{Value, f};
 use std::collections::HashMap;
 
@@ -49,6 +50,8 @@ pub struct Attributes<'a> {
     pub path: &'a str,
     /// Whether it is about objects.
     pub is_resource: bool,
+    /// What a list or watch is narrowed to.
+    pub fields: Option<&'a FieldSelector>,
 }
 
 /// One rule.
@@ -338,6 +341,7 @@ mod tests {
             name,
             path: "",
             is_resource: true,
+            fields: None,
         };
         let path = |p| Attributes { verb: "get", path: p, ..Attributes::default() };
         assert!(p.authorize(&dev, &a("delete", "apps", "deployments", "scale", "z", "")).is_ok());

@@ -46,6 +46,7 @@ impl Local {
             name,
             path: "",
             is_resource: true,
+            fields: Some(fields),
         };
         self.server.registry.authorize(&self.user, &a).map(drop).map_err(|why| super::refused(&self.user, &a, &why))
     }

@@ -182,15 +182,19 @@ impl Server {
             return if seen { Ok(()) } else { Err(Status::unauthorized()) };
         }
         let i = &call.info;
+        let fields = call.query.get("fieldSelector").and_then(|t| api::selector::FieldSelector::parse(t).ok());
+        // A list or watch of one object by its name is about that object.
+        let named = fields.as_ref().filter(|_| i.name.is_empty()).and_then(|f| f.required("metadata.name"));
         let a = Attributes {
             verb: &i.verb,
             namespace: &i.namespace,
             group: &i.group,
             resource: &i.resource,
             subresource: &i.subresource,
-            name: &i.name,
+            name: named.filter(|_| !matches!(i.verb.as_str(), "create")).unwrap_or(&i.name),
             path: &i.path,
             is_resource: i.is_resource,
+            fields: fields.as_ref(),
         };
         self.registry.authorize(&call.user, &a).map(drop).map_err(|why| refused(&call.user, &a, &why))
     }
@@ -203,7 +207,8 @@ impl Server {
             .header("authorization")
             .and_then(|h| h.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, t)| t.trim().to_string());
+            .map(|(_, t)| t.trim().to_string())
+            .filter(|t| !t.is_empty());
         let token = token.or_else(|| websocket_token(call));
         match token {
             Some(token) => {
@@ -216,7 +221,7 @@ impl Server {
                 }
                 self.registry.service_account(&token).ok_or_else(Status::unauthorized)
             }
-            None if call.headers.contains_key("authorization") || !self.config.anonymous => Err(Status::unauthorized()),
+            None if !self.config.anonymous => Err(Status::unauthorized()),
             None => Ok(User::anonymous()),
         }
     }
@@ -248,8 +253,8 @@ impl Server {
                 subresource: sub,
                 namespace,
                 name: target,
-                path: "",
                 is_resource: true,
+                ..Attributes::default()
             };
             self.registry.authorize(&call.user, &a).map(drop).map_err(|why| refused(&call.user, &a, &why))
         };
@@ -327,7 +332,8 @@ fn labelled(call: &Call, mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-fn with_authenticated(mut user: User) -> User {
+/// A user that proved who it is.
+pub(crate) fn with_authenticated(mut user: User) -> User {
     const GROUP: &str = "system:authenticated";
     if !user.in_group(GROUP) && !user.in_group("system:unauthenticated") {
         user.groups.push(GROUP.into());

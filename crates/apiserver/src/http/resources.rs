@@ -6,7 +6,6 @@ use crate::registry::delete::DeleteOptions;
 use crate::registry::encode::{self, Include};
 use crate::registry::patch::{PATCH_TYPES, PatchKind, complain};
 use crate::registry::read::ListOptions;
-use crate::registry::subresources::Member;
 use crate::registry::watch::{Next, Watching, error_frame};
 use crate::registry::write::Part;
 use crate::registry::{Context, Outcome};
@@ -38,12 +37,16 @@ pub async fn answer(server: &Arc<Server>, call: &mut Call) -> Response<Body> {
         return proxy::answer(server, call).await;
     }
     let mut cx = context(call);
+    let told = (!r.rules.deprecated.is_empty()).then(|| r.rules.deprecated.to_string());
     let result = dispatch(server, call, &mut cx, r).await;
     let mut response = match result {
         Ok(Answer::Outcome(o)) => outcome(server, call, o),
         Ok(Answer::List(form, bytes)) => respond::formed(call, 200, form, bytes),
         Err(s) => respond::status(&s, call),
     };
+    if !matches!(response.status().as_u16(), 406 | 415) {
+        cx.warnings.splice(0..0, told);
+    }
     respond::warn(&mut response, &cx.warnings);
     response
 }
@@ -87,10 +90,7 @@ fn allowed(r: &Resource, call: &Call) -> Result<(), Status> {
         "update" | "patch" | "get" | "delete" => item,
         _ => true,
     };
-    let placed = !r.namespaced
-        || !i.namespace.is_empty()
-        || matches!(verb, "list" | "watch" | "deletecollection")
-        || !r.has_verb("get");
+    let placed = !r.namespaced || !i.namespace.is_empty() || matches!(verb, "list" | "watch") || !r.has_verb("get");
     if fits && placed { Ok(()) } else { refuse() }
 }
 
@@ -100,6 +100,7 @@ async fn dispatch(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'stat
     let (namespace, name) = (i.namespace.as_str(), i.name.as_str());
     let namespace = if r.namespaced { namespace } else { "" };
     check_options(call)?;
+    check_query(call)?;
     if matches!(i.verb.as_str(), "list" | "deletecollection") {
         let form = respond::form(call, true)?;
         if i.verb == "list" {
@@ -126,7 +127,7 @@ async fn dispatch(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'stat
                     let target = object.at(f::metadata).at(f::name).str().to_string();
                     registry.bind(cx, namespace, &target, &object).await?
                 } else {
-                    registry.review(cx, &r.group, &r.kind, namespace, object).await?
+                    registry.review(cx, &r.group, &r.kind, namespace, object, &server.config.tokens).await?
                 }
             } else {
                 registry.create(cx, r, namespace, object).await?
@@ -176,6 +177,27 @@ async fn patch(
     }
     let namespace = if r.namespaced { i.namespace.as_str() } else { "" };
     server.registry.patch(cx, r, namespace, &i.name, part, kind, &call.body, force).await
+}
+
+/// What a query says in numbers and times must be readable.
+fn check_query(call: &Call) -> Result<(), Status> {
+    let query = &call.query;
+    if query.get("export").is_some_and(|v| !matches!(v, "false" | "0")) {
+        return Err(Status::bad_request("the export parameter, deprecated since v1.14, is no longer supported"));
+    }
+    if matches!(call.info.verb.as_str(), "list" | "watch" | "deletecollection") {
+        for key in ["limit", "timeoutSeconds"] {
+            if let Some(text) = query.get(key).filter(|t| !t.is_empty() && t.parse::<i64>().is_err()) {
+                return Err(Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")));
+            }
+        }
+    }
+    match query.get("timeout").filter(|t| !t.is_empty() && api::time::parse_duration(t).is_none()) {
+        Some(text) => Err(Status::bad_request(format!(
+            "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The options that every write shares.
@@ -252,6 +274,13 @@ fn delete_options(call: &Call) -> Result<DeleteOptions, Status> {
         && let Ok(v) = encode::parse_body(&call.body, media, &mut Vec::new())
     {
         let (gv, kind) = (v.at(f::apiVersion).str(), v.at(f::kind).str());
+        if v.as_map().is_none() && !v.is_null() {
+            return Err(Status::bad_request(format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+                v.go_kind()
+            )));
+        }
+        let gv = if gv.is_empty() { "meta.k8s.io/v1" } else { gv };
         if !kind.is_empty() && kind != "DeleteOptions" {
             return Err(Status::bad_request(format!(
                 "no kind {kind:?} is registered for version {gv:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
@@ -314,23 +343,18 @@ async fn subresource(
         }
         ("token", "create") => {
             let v = sent(cx)?;
-            registry.token_request(namespace, name, v)
-        }
-        ("finalize", "update") => {
-            let v = sent(cx)?;
-            registry.finalize(cx, name, &v).await
+            registry.token_request(cx, namespace, name, v)
         }
         (_, "get") => {
             Ok(Outcome::Object(r, registry.get(r, if r.namespaced { namespace } else { "" }, name, "").await?, 200))
         }
-        (sub, "update") if let Some(m) = Member::of(sub) => {
+        (_, "update") if let Some(rules) = r.rules.part(&i.subresource) => {
             let v = sent(cx)?;
-            registry.replace_member(cx, r, namespace, name, m, &v).await
+            let namespace = if r.namespaced { namespace } else { "" };
+            registry.update(cx, r, namespace, name, v, Part::Sub(rules.name)).await
         }
-        (sub, "patch") if let Some(m) = Member::of(sub) => {
-            let mut v = load()?;
-            patch_made(call, &mut v)?;
-            registry.replace_member(cx, r, namespace, name, m, &v).await
+        (_, "patch") if let Some(rules) = r.rules.part(&i.subresource) => {
+            patch(server, call, cx, r, Part::Sub(rules.name)).await
         }
         (_, verb) => Err(Status::method_not_supported(&r.group, &format!("{}/{}", r.plural, i.subresource), verb)),
     }

@@ -40,11 +40,9 @@ pub fn form(call: &Call, list: bool) -> Result<Form, Status> {
     let accept: Vec<&str> = call.headers.get_all("accept").iter().filter_map(|v| v.to_str().ok()).collect();
     let accept = accept.join(",");
     let header = (!accept.is_empty()).then_some(accept.as_str());
-    negotiate::accept(header, &call.query, call.agent(), list).ok_or_else(|| {
-        match accept.contains("application/cbor") {
-            true => Status { details: true, ..Status::failure(406, "NotAcceptable", negotiate::NO_CBOR) },
-            false => Status::failure(406, "NotAcceptable", negotiate::NOT_ACCEPTABLE),
-        }
+    negotiate::accept(header, &call.query, call.agent(), list).ok_or_else(|| match negotiate::knows_media(&accept) {
+        false => Status { details: true, ..Status::failure(406, "NotAcceptable", negotiate::UNKNOWN_MEDIA) },
+        true => Status::failure(406, "NotAcceptable", negotiate::NOT_ACCEPTABLE),
     })
 }
 

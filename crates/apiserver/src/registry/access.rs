@@ -76,6 +76,10 @@ impl Registry {
 }
 
 impl Graph for Registry {
+    fn object(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.find(group, plural, namespace, name)
+    }
+
     fn pods_of(&self, node: &str) -> Vec<Value> {
         let Some(cache) = self.cache_of("", "pods") else { return Vec::new() };
         let at = kinds::by_path("", "v1", "pods").and_then(|r| r.selectable.iter().position(|s| s == "spec.nodeName"));

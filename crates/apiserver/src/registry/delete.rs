@@ -20,9 +20,9 @@ pub struct DeleteOptions {
     /// Background, Foreground, Orphan; empty: the kind's own.
     pub propagation: String,
     /// The uid that the object must have.
-    pub uid: String,
+    pub uid: Option<String>,
     /// The revision that the object must have.
-    pub resource_version: String,
+    pub resource_version: Option<String>,
     /// Deletes nothing, but says what would be.
     pub dry_run: bool,
 }
@@ -64,8 +64,8 @@ impl DeleteOptions {
         Ok(DeleteOptions {
             grace: v.at(f::gracePeriodSeconds).as_int(),
             propagation,
-            uid: pre.at(f::uid).str().into(),
-            resource_version: pre.at(f::resourceVersion).str().into(),
+            uid: pre.at(f::uid).as_str().map(String::from),
+            resource_version: pre.at(f::resourceVersion).as_str().map(String::from),
             dry_run: !dry.is_empty(),
         })
     }
@@ -80,8 +80,8 @@ pub(crate) fn may_vanish(r: &Resource, object: &Value) -> bool {
 
 /// What a delete does to an object.
 enum Step {
-    /// Remove it.
-    Remove,
+    /// Remove it; the answer shows what it was at the end.
+    Remove(Option<Value>),
     /// Mark it.
     Mark(Value),
     /// It is marked already.
@@ -115,11 +115,15 @@ impl Registry {
                 dry_run: cx.dry_run || o.dry_run,
                 old: Some(&live),
             };
-            admission::validate(self, &attrs, &Value::Null)?;
+            admission::validate(self, &attrs, &Value::Null, &mut cx.warnings)?;
             let step = self.deletion(cx, r, &live, o);
+            let mut last = None;
             let change = match step {
                 Step::Nothing => return Ok(Outcome::Object(r, at.text(), 200)),
-                Step::Remove => Change::delete(key.clone()),
+                Step::Remove(shown) => {
+                    last = shown;
+                    Change::delete(key.clone())
+                }
                 Step::Mark(mut v) => {
                     let (text, rv_at) = self.stored_text(&mut v, r);
                     if cx.dry_run || o.dry_run {
@@ -140,7 +144,13 @@ impl Registry {
             let durability = if r.plural == "events" { Durability::Cheap } else { Durability::Durable };
             let commit = Commit { expect, changes, durability, meta: self.meta(cx, r, Some(at.revision)) };
             match self.commit(commit).await {
-                Ok(bytes) if removed => return Ok(answer(r, &live, bytes)),
+                Ok(bytes) if removed => {
+                    let bytes = last.map_or(bytes, |mut v| {
+                        let (text, rv_at) = self.stored_text(&mut v, r);
+                        super::write::with_revision(&text, rv_at, self.revision())
+                    });
+                    return Ok(answer(r, &live, bytes));
+                }
                 Ok(bytes) => return Ok(Outcome::Object(r, bytes, 200)),
                 Err(CommitError::Conflict { current: c, .. }) => {
                     current = c.map(|e| Arc::new(super::object_of(&e, super::stored_of(r))))
@@ -156,8 +166,8 @@ impl Registry {
         let m = live.at(f::metadata);
         let marked = m.has(f::deletionTimestamp);
         let mut finalizers: Vec<Value> = m.at(f::finalizers).items().to_vec();
-        let default_orphan = r.kind == "Job" && o.propagation.is_empty();
-        if default_orphan && !marked {
+        let default_orphan = matches!(r.kind.as_str(), "Job" | "ReplicationController") && o.propagation.is_empty();
+        if default_orphan && r.kind == "Job" && !marked {
             cx.warnings.push("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning".into());
         }
         // A namespace's own finalizers take the place of propagation.
@@ -188,7 +198,8 @@ impl Registry {
             let had = m.at(f::deletionGracePeriodSeconds).int();
             if r.policy.graceful_delete && grace < had {
                 if grace == 0 && !pending {
-                    return Step::Remove;
+                    meta.set(f::deletionGracePeriodSeconds, 0);
+                    return Step::Remove(Some(new));
                 }
                 let began =
                     m.at(f::deletionTimestamp).as_str().and_then(api::time::parse_seconds).unwrap_or_default() - had;
@@ -197,12 +208,13 @@ impl Registry {
                 return Step::Mark(new);
             }
             if !pending && (had == 0 || !r.policy.graceful_delete) {
-                return Step::Remove;
+                return Step::Remove(None);
             }
             return if new == *live { Step::Nothing } else { Step::Mark(new) };
         }
-        if grace == 0 && !pending {
-            return Step::Remove;
+        let gone = grace == 0 && !pending;
+        if gone && !r.policy.graceful_delete {
+            return Step::Remove(None);
         }
         let now = self.env.wall().unix_seconds();
         meta.set(f::deletionTimestamp, api::time::format_seconds(now + grace));
@@ -216,7 +228,7 @@ impl Registry {
         if r.plural == "namespaces" {
             new.entry(f::status).set(f::phase, "Terminating");
         }
-        Step::Mark(new)
+        if gone { Step::Remove(Some(new)) } else { Step::Mark(new) }
     }
 
     /// DELETECOLLECTION: every object of a list.
@@ -254,25 +266,25 @@ fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
 fn preconditions(r: &Resource, name: &str, live: &Value, o: &DeleteOptions) -> Result<(), Status> {
     let m = live.at(f::metadata);
     let (uid, version) = (m.at(f::uid).str(), m.at(f::resourceVersion).str());
-    if !o.uid.is_empty() && o.uid != uid {
+    if let Some(want) = o.uid.as_deref().filter(|want| *want != uid) {
         return Err(Status::conflict(
             &r.group,
             &r.kind,
             name,
             &format!(
                 "the UID in the precondition ({}) does not match the UID in record ({uid}). The object might have been deleted and then recreated",
-                o.uid
+                want
             ),
         ));
     }
-    if !o.resource_version.is_empty() && o.resource_version != version {
+    if let Some(want) = o.resource_version.as_deref().filter(|want| *want != version) {
         return Err(Status::conflict(
             &r.group,
             &r.kind,
             name,
             &format!(
                 "the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({version}). The object might have been modified",
-                o.resource_version
+                want
             ),
         ));
     }

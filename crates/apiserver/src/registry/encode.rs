@@ -65,8 +65,11 @@ pub fn decode_body(
     }
     let mut strict = Vec::new();
     let mut object = parse_body(body, media, &mut strict).map_err(|e| {
-        let shown = if media == Media::Json { e } else { format!("error converting YAML to JSON: {e}") };
-        Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {shown} ({})", excerpt(body)))
+        let shown = if media == Media::Json { format!("couldn't get version/kind; json parse error: {e}") } else { e };
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {shown} ({})",
+            excerpt(body)
+        ))
     })?;
     let mut strict: Vec<String> = strict.into_iter().map(|p| format!("duplicate field \"{p}\"")).collect();
     if !matches!(object, Value::Map(_) | Value::Null) {
@@ -99,8 +102,8 @@ fn excerpt(body: &[u8]) -> String {
     }
     let text = std::str::from_utf8(body).ok().filter(|t| t.trim_start().starts_with('{'));
     match text {
-        Some(t) if t.len() <= 1024 => t.to_string(),
-        Some(t) => format!("{} ...", &t[..t.char_indices().nth(1024).map_or(t.len(), |(i, _)| i)]),
+        Some(t) if t.len() <= 30 => t.to_string(),
+        Some(t) => format!("{} ...", &t[..t.char_indices().nth(30).map_or(t.len(), |(i, _)| i)]),
         None => {
             let hex: String = body.iter().take(30).map(|b| format!("{b:02x}")).collect();
             if body.len() > 30 { format!("{hex} ...") } else { hex }

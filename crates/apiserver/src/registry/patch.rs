@@ -66,10 +66,12 @@ impl Registry {
             return self.apply(cx, r, namespace, name, part, patch, force).await;
         }
         if matches!(kind, PatchKind::Merge | PatchKind::Strategic) && patch.as_map().is_none() {
-            return Err(Status::bad_request(format!(
-                "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-                patch.go_kind()
-            )));
+            let why =
+                format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", patch.go_kind());
+            return Err(Status::bad_request(match kind {
+                PatchKind::Merge => format!("error decoding patch: {why}"),
+                _ => why,
+            }));
         }
         let api_version = r.api_version();
         let duplicates: Vec<String> = duplicates.into_iter().map(|p| format!("duplicate field \"{p}\"")).collect();
@@ -99,7 +101,12 @@ impl Registry {
             complain(cx, &strict, |e| invalid_patch(&shown, &e))?;
             new.remove(f::kind);
             new.remove(f::apiVersion);
-            check_identity(r, namespace, name, live, at.revision, &mut new)?;
+            if new.at(f::metadata).at(f::name).str().is_empty() {
+                return Err(Status::bad_request(format!(
+                    "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+                )));
+            }
+            check_identity(r, namespace, name, at.revision, &mut new)?;
             (r.rules.defaults)(&mut new);
             registry.own(cx, r, live, &mut new, false, part);
             Ok(Some(new))
@@ -155,7 +162,7 @@ impl Registry {
                 new.entry(f::metadata).set(f::resourceVersion, v);
             }
             normalize(&mut new, r)?;
-            check_identity(r, namespace, name, live, at.revision, &mut new)?;
+            check_identity(r, namespace, name, at.revision, &mut new)?;
             (r.rules.defaults)(&mut new);
             Ok(Some(new))
         })
@@ -257,31 +264,17 @@ fn check_kind(new: &Value, r: &Resource, api_version: &str) -> Result<(), Status
     Ok(())
 }
 
-/// A patch may demand a revision, a uid, a name; it cannot change them.
-fn check_identity(
-    r: &Resource,
-    namespace: &str,
-    name: &str,
-    live: &Value,
-    at: u64,
-    new: &mut Value,
-) -> Result<(), Status> {
+/// A patch may demand a revision and a name; it cannot change them.
+fn check_identity(r: &Resource, namespace: &str, name: &str, at: u64, new: &mut Value) -> Result<(), Status> {
     let m = new.entry(f::metadata).make_map();
     let given = m.get(f::resourceVersion).map(Value::str).unwrap_or_default().to_string();
     if !given.is_empty() && given != "0" {
-        let v: u64 = given.parse().map_err(|_| {
-            Status::unclassified(format!(
-                "invalid resource version {given:?}: strconv.ParseUint: parsing {given:?}: invalid syntax"
-            ))
-        })?;
+        let v: u64 = given
+            .parse()
+            .map_err(|_| Status::unclassified(format!("strconv.ParseUint: parsing {given:?}: invalid syntax")))?;
         if v != at {
             return Err(Status::conflict(&r.group, &r.plural, name, Status::MODIFIED));
         }
-    }
-    let uid = m.get(f::uid).map(Value::str).unwrap_or_default();
-    let live_uid = live.at(f::metadata).at(f::uid).str();
-    if !uid.is_empty() && uid != live_uid {
-        return Err(super::write::uid_conflict(r, namespace, name, uid, live_uid));
     }
     super::write::check_place(r, namespace, name, new)
 }

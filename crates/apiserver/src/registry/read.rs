@@ -42,8 +42,7 @@ pub struct ListOptions {
 impl ListOptions {
     /// From a query string.
     pub fn parse(query: &Query, r: &Resource, watch: bool) -> Result<ListOptions, Status> {
-        let labels = LabelSelector::parse(query.text("labelSelector"))
-            .map_err(|e| Status::bad_request(format!("unable to parse requirement: {e}")))?;
+        let labels = LabelSelector::parse(query.text("labelSelector")).map_err(Status::bad_request)?;
         let fields = FieldSelector::parse(query.text("fieldSelector")).map_err(Status::bad_request)?;
         for (key, ..) in &fields.terms {
             let known =
@@ -88,6 +87,7 @@ impl ListOptions {
                 errs.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
             }
             Some(_) if self.version_match != "NotOlderThan" => {
+                errs.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
                 errs.not_supported(&path, self.version_match.as_str(), &["NotOlderThan"])
             }
             Some(_) => {}
@@ -172,7 +172,7 @@ impl Registry {
     pub async fn get(&self, r: &'static Resource, namespace: &str, name: &str, version: &str) -> Result<Bytes, Status> {
         if !version.is_empty() && version != "0" && version.parse::<u64>().is_err() {
             return Err(Status::unclassified(format!(
-                "invalid resource version {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
+                "resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
             )));
         }
         self.fresh_enough(version).await?;
@@ -403,7 +403,7 @@ pub fn include_of(o: &ListOptions) -> Include {
 fn parse_version(v: &str) -> Result<u64, Status> {
     v.parse().map_err(|_| {
         Status::bad_request(format!(
-            "invalid resource version: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
+            "invalid resource version: resourceVersion: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
         ))
     })
 }

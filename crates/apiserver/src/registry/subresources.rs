@@ -7,25 +7,6 @@ use api::{Status, Value, f, value::object};
 use kinds::Resource;
 use std::sync::Arc;
 
-/// A subresource that replaces one member of its object.
-pub struct Member {
-    subresource: &'static str,
-    path: &'static [api::Name],
-}
-
-const MEMBERS: &[Member] = &[
-    Member { subresource: "approval", path: &[f::status, f::conditions] },
-    Member { subresource: "ephemeralcontainers", path: &[f::spec, f::ephemeralContainers] },
-    Member { subresource: "resize", path: &[f::spec, f::containers] },
-];
-
-impl Member {
-    /// The member that a subresource stands for, if it is one of these.
-    pub fn of(subresource: &str) -> Option<&'static Member> {
-        MEMBERS.iter().find(|m| m.subresource == subresource)
-    }
-}
-
 impl Registry {
     /// The scale of a workload.
     pub fn scale_of(&self, r: &Resource, v: &Value) -> Value {
@@ -69,6 +50,12 @@ impl Registry {
         name: &str,
         scale: &Value,
     ) -> Result<Outcome, Status> {
+        let own = scale.at(f::metadata).at(f::name).str();
+        if !own.is_empty() && own != name {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({own}) does not match the name on the URL ({name})"
+            )));
+        }
         let replicas = scale.at(f::spec).at(f::replicas).int();
         if replicas < 0 {
             let mut errs = FieldErrors::new();
@@ -82,7 +69,7 @@ impl Registry {
             .guaranteed(cx, r, namespace, name, Part::Sub("scale"), &mut |registry, cx, live| {
                 let Some((live, at)) = live else { return Err(Status::not_found(&r.group, &r.plural, name)) };
                 if !given.is_empty() && given != "0" && given != at.revision.to_string() {
-                    return Err(Status::conflict(&r.group, &format!("{}/scale", r.plural), name, Status::MODIFIED));
+                    return Err(Status::conflict(&r.group, &r.plural, name, Status::MODIFIED));
                 }
                 let mut new = live.clone();
                 new.entry(f::spec).set(f::replicas, replicas);
@@ -149,6 +136,14 @@ impl Registry {
             for (k, v) in binding.at(f::metadata).at(f::annotations).members() {
                 new.entry(f::metadata).entry(f::annotations).set(k, v.clone());
             }
+            let bound = registry.find("", "nodes", "", node);
+            let labels = bound.as_ref().map_or(&Value::Null, |n| n.at(f::metadata).at(f::labels));
+            for key in ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"] {
+                let sent = binding.at(f::metadata).at(f::labels).get(key);
+                if let Some(v) = labels.get(key).or(sent) {
+                    new.entry(f::metadata).entry(f::labels).set(key, v.clone());
+                }
+            }
             let now = registry.now();
             scheduled(new.entry(f::status), &now);
             registry.own(cx, r, live, &mut new, false, Part::Sub("binding"));
@@ -168,13 +163,55 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         let r = kinds::by_path("", "v1", "pods").ok_or_else(|| Status::internal("pods are not served"))?;
         let (pod, _) = self.load(r, namespace, name).ok_or_else(|| Status::not_found("", "pods", name))?;
+        let attrs = super::Attrs {
+            operation: super::Operation::Create,
+            resource: r,
+            subresource: "eviction",
+            namespace,
+            name,
+            user: &cx.user.clone(),
+            dry_run: cx.dry_run || options.dry_run,
+            old: Some(&pod),
+        };
+        crate::admission::validate(self, &attrs, &Value::Null, &mut cx.warnings)?;
+        let attrs_dry = attrs.dry_run;
         let phase = pod.at(f::status).at(f::phase).str();
         let free = matches!(phase, "Succeeded" | "Failed" | "Pending") || pod.at(f::metadata).has(f::deletionTimestamp);
         if !free {
             self.spend_budget(cx, namespace, &pod).await?;
         }
+        if !free && !attrs_dry {
+            self.mark_evicted(cx, r, namespace, name).await?;
+        }
         self.delete(cx, r, namespace, name, &options).await?;
         Ok(Outcome::from(Status { code: 201, success: true, ..Status::default() }))
+    }
+
+    /// Says on the pod why it goes.
+    async fn mark_evicted(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Status> {
+        self.guaranteed(cx, r, namespace, name, Part::Status, &mut |registry, cx, live| {
+            let Some((live, _)) = live else { return Err(Status::not_found("", "pods", name)) };
+            let mut new = live.clone();
+            let now = registry.now();
+            let target = object([
+                ("type", "DisruptionTarget".into()),
+                ("status", "True".into()),
+                ("lastTransitionTime", now.into()),
+                ("reason", "EvictionByEvictionAPI".into()),
+                ("message", "Eviction API: evicting".into()),
+            ]);
+            set_condition(new.entry(f::status), target);
+            registry.own(cx, r, live, &mut new, false, Part::Status);
+            Ok(Some(new))
+        })
+        .await
+        .map(drop)
     }
 
     async fn spend_budget(self: &Arc<Self>, cx: &mut Context, namespace: &str, pod: &Value) -> Result<(), Status> {
@@ -198,6 +235,9 @@ impl Registry {
                 ))
             };
         };
+        if unhealthy_may_go(pod, budget) {
+            return Ok(());
+        }
         let name = budget.at(f::metadata).at(f::name).str().to_string();
         let pod_name = pod.at(f::metadata).at(f::name).str().to_string();
         self.guaranteed(cx, r, namespace, &name, Part::Status, &mut |registry, cx, live| {
@@ -231,55 +271,53 @@ impl Registry {
                 ));
             }
             let mut new = live.clone();
-            let now = registry.now();
-            let s = new.entry(f::status);
-            s.set(f::disruptionsAllowed, status.at(f::disruptionsAllowed).int() - 1);
-            s.entry(f::disruptedPods).set(pod_name.as_str(), now);
+            spend(new.entry(f::status), &pod_name, registry.now());
             registry.own(cx, r, live, &mut new, false, Part::Status);
             Ok(Some(new))
         })
         .await
         .map(drop)
     }
+}
 
-    /// Replaces a namespace's finalizers.
-    pub async fn finalize(self: &Arc<Self>, cx: &mut Context, name: &str, sent: &Value) -> Result<Outcome, Status> {
-        let r = kinds::by_path("", "v1", "namespaces").ok_or_else(|| Status::internal("namespaces are not served"))?;
-        self.guaranteed(cx, r, "", name, Part::Sub("finalize"), &mut |registry, cx, live| {
-            let Some((live, _)) = live else { return Err(Status::not_found("", "namespaces", name)) };
-            let mut new = live.clone();
-            match sent.at(f::spec).get(f::finalizers) {
-                Some(list) => new.entry(f::spec).set(f::finalizers, list.clone()),
-                None => drop(new.entry(f::spec).remove(f::finalizers)),
-            }
-            registry.own(cx, r, live, &mut new, false, Part::Sub("finalize"));
-            Ok(Some(new))
-        })
-        .await
+/// Whether a pod that is not ready may go without asking the budget.
+fn unhealthy_may_go(pod: &Value, budget: &Value) -> bool {
+    let ready = |c: &Value| c.at(f::type_).str() == "Ready" && c.at(f::status).str() == "True";
+    if pod.at(f::status).at(f::conditions).items().iter().any(ready) {
+        return false;
     }
+    let status = budget.at(f::status);
+    let (healthy, wanted) = (status.at(f::currentHealthy).int(), status.at(f::desiredHealthy).int());
+    match budget.at(f::spec).at(f::unhealthyPodEvictionPolicy).str() {
+        "AlwaysAllow" => true,
+        _ => healthy >= wanted && wanted > 0,
+    }
+}
 
-    /// Replaces one member that only a subresource may change.
-    #[allow(clippy::too_many_arguments, reason = "a request's own parameters")]
-    pub async fn replace_member(
-        self: &Arc<Self>,
-        cx: &mut Context,
-        r: &'static Resource,
-        namespace: &str,
-        name: &str,
-        member: &'static Member,
-        sent: &Value,
-    ) -> Result<Outcome, Status> {
-        let (part, path) = (Part::Sub(member.subresource), member.path);
-        self.guaranteed(cx, r, namespace, name, part, &mut |registry, cx, live| {
-            let Some((live, _)) = live else { return Err(Status::not_found(&r.group, &r.plural, name)) };
-            let value = path.iter().fold(sent, |v, k| v.at(*k)).clone();
-            let mut new = live.clone();
-            let slot = path.iter().fold(&mut new, |v, k| v.entry(*k));
-            *slot = value;
-            registry.own(cx, r, live, &mut new, false, part);
-            Ok(Some(new))
-        })
-        .await
+/// One disruption less, for a pod.
+fn spend(status: &mut Value, pod: &str, now: String) {
+    let allowed = status.at(f::disruptionsAllowed).int() - 1;
+    status.set(f::disruptionsAllowed, allowed);
+    status.entry(f::disruptedPods).set(pod, now.as_str());
+    if allowed == 0 {
+        let spent = object([
+            ("type", "DisruptionAllowed".into()),
+            ("status", "False".into()),
+            ("observedGeneration", status.at(f::observedGeneration).clone()),
+            ("lastTransitionTime", now.into()),
+            ("reason", "InsufficientPods".into()),
+            ("message", "".into()),
+        ]);
+        set_condition(status, spent);
+    }
+}
+
+/// Sets a condition by its type.
+fn set_condition(status: &mut Value, condition: Value) {
+    let list = status.entry(f::conditions).make_list();
+    match list.iter_mut().find(|c| c.at(f::type_) == condition.at(f::type_)) {
+        Some(c) => *c = condition,
+        None => list.push(condition),
     }
 }
 

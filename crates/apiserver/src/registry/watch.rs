@@ -67,7 +67,7 @@ impl Registry {
             "" | "0" => 0,
             v => v.parse().map_err(|_| {
                 Status::unclassified(format!(
-                    "invalid resource version {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
+                    "resourceVersion: Invalid value: {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
                 ))
             })?,
         };

@@ -4,7 +4,7 @@ use super::{Attrs, Context, Operation, Outcome, Registry, encode};
 use crate::admission;
 use crate::core::meta::{self, Birth};
 use api::apply::{self, Writer};
-use api::errors::FieldErrors;
+use api::check::check;
 use api::{Status, Value, f};
 use bytes::Bytes;
 use cache::Object;
@@ -40,7 +40,9 @@ impl Part {
 
 /// The fields that a write through a part never owns.
 pub(crate) fn reset_fields(r: &Resource, part: Part) -> apply::set::Set {
+    let request = r.kind == "CertificateSigningRequest";
     match part {
+        Part::Main | Part::Sub("approval") if request => apply::members(&["spec", "status"]),
         Part::Main if r.has_status() => apply::members(&["status"]),
         Part::Status => {
             let mut names: Vec<&str> =
@@ -54,6 +56,25 @@ pub(crate) fn reset_fields(r: &Resource, part: Part) -> apply::set::Set {
         }
         _ => apply::set::Set::new(),
     }
+}
+
+/// Records who wrote an object that is only an answer.
+pub(crate) fn own_made(
+    registry: &Registry,
+    cx: &Context,
+    v: &mut Value,
+    ty: &'static api::schema::Type,
+    api_version: &str,
+    subresource: &str,
+) {
+    let now = registry.now();
+    let mut empty = Value::object();
+    empty.entry(f::metadata).make_map();
+    api::canon::canonicalize(&mut empty, ty);
+    api::canon::canonicalize(v, ty);
+    let reset = apply::set::Set::new();
+    let w = Writer { manager: &cx.field_manager, api_version, subresource, now: &now, reset: &reset };
+    apply::update(&empty, v, ty, true, w);
 }
 
 impl Registry {
@@ -98,6 +119,7 @@ impl Registry {
         mut object: Value,
     ) -> Result<Outcome, Status> {
         check_place(r, namespace, "", &mut object)?;
+        kinds::gates::drop_disabled(&mut object, &Value::Null, r.ty);
         if !object.at(f::metadata).at(f::resourceVersion).is_zero() {
             return Err(Status::unclassified("resourceVersion should not be set on objects to be created"));
         }
@@ -148,23 +170,7 @@ impl Registry {
             dry_run: cx.dry_run,
             old: None,
         };
-        admission::mutate(self, &attrs, &mut object, &mut cx.warnings)?;
-        (r.rules.defaults)(&mut object);
-        let (uid, now, suffix) = (self.uuid(), self.now(), self.suffix());
-        meta::fill_create(&mut object, r, namespace, &Birth { uid: &uid, now: &now, suffix: &suffix });
-        if r.has_status() {
-            object.remove(f::status);
-        }
-        (r.rules.prepare_create)(&mut object);
-        (r.rules.defaults)(&mut object);
-        let mut errs = FieldErrors::new();
-        meta::validate(&object, r, &mut errs);
-        (r.rules.validate)(&object, &mut errs);
-        if !errs.is_empty() {
-            return Err(Status::invalid(&r.group, &r.kind, object.at(f::metadata).at(f::name).str(), &errs));
-        }
-        cx.warnings.extend((r.rules.warnings)(&object));
-        admission::validate(self, &attrs, &object)?;
+        self.complete(cx, r, namespace, &attrs, &mut object)?;
         let name = object.at(f::metadata).at(f::name).str().to_string();
         let _turn = if r.kind == "Service" { Some(self.allocation.lock().await) } else { None };
         let key = r.key(namespace, &name);
@@ -174,6 +180,7 @@ impl Registry {
         let mut extra = if r.kind == "Service" { self.allocate(&mut object, None, cx.dry_run)? } else { Vec::new() };
         let (text, rv_at) = self.stored_text(&mut object, r);
         if cx.dry_run {
+            admission::quota::settle(self, cx, &attrs, &object, &mut Vec::new()).await?;
             let exists = self.cache(r).is_some_and(|c| c.get(&key).is_some());
             return if exists {
                 Err(Status::already_exists(&r.group, &r.plural, &name))
@@ -181,17 +188,63 @@ impl Registry {
                 Ok(Outcome::Object(r, without_revision(&text), 201))
             };
         }
-        let mut changes = vec![self.put(r, key.clone(), text, rv_at)];
-        changes.append(&mut extra);
-        let expect = changes.iter().map(|c| Expectation { key: c.key().clone(), state: Expected::Absent }).collect();
-        let commit = Commit { expect, changes, durability: durability(r, None, None), meta: self.meta(cx, r, None) };
-        match self.commit(commit).await {
-            Ok(bytes) => Ok(Outcome::Object(r, bytes, 201)),
-            Err(CommitError::Conflict { key: k, .. }) if *k == *key => {
-                Err(Status::already_exists(&r.group, &r.plural, &name))
+        let mut own = vec![self.put(r, key.clone(), text, rv_at)];
+        own.append(&mut extra);
+        let mut counted = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let charge = admission::quota::settle(self, cx, &attrs, &object, &mut counted).await?;
+            match self.commit(self.birth(cx, r, &own, charge)).await {
+                Ok(bytes) => return Ok(Outcome::Object(r, bytes, 201)),
+                Err(CommitError::Conflict { key: k, .. }) if *k == *key => {
+                    return Err(Status::already_exists(&r.group, &r.plural, &name));
+                }
+                Err(CommitError::Conflict { key: k, .. }) if quota_key(&k) => self.catch_up().await,
+                Err(e) => return Err(commit_failed(e)),
             }
-            Err(e) => Err(commit_failed(e)),
         }
+        Err(Status::conflict(&r.group, &r.plural, &name, Status::MODIFIED))
+    }
+
+    /// The commit of a new object, of what is made with it, and of the quota that counts it.
+    fn birth(&self, cx: &Context, r: &Resource, own: &[Change], charge: Option<admission::quota::Charge>) -> Commit {
+        let absent = own.iter().map(|c| Expectation { key: c.key().clone(), state: Expected::Absent });
+        let expect = absent.chain(charge.iter().map(|(e, _)| e.clone())).collect();
+        let changes = own.iter().chain(charge.iter().map(|(_, c)| c)).cloned().collect();
+        Commit { expect, changes, durability: durability(r, None, None), meta: self.meta(cx, r, None) }
+    }
+
+    /// Brings a new object into its final form and checks it.
+    fn complete(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        r: &'static Resource,
+        namespace: &str,
+        attrs: &Attrs,
+        object: &mut Value,
+    ) -> Result<(), Status> {
+        admission::mutate(self, attrs, object)?;
+        (r.rules.defaults)(object);
+        let (uid, now, suffix) = (self.uuid(), self.now(), self.suffix());
+        meta::fill_create(object, r, namespace, &Birth { uid: &uid, now: &now, suffix: &suffix });
+        if r.has_status() && !r.rules.keeps_status {
+            object.remove(f::status);
+        }
+        cx.warnings.extend(meta::unite_owners(object));
+        if r.kind == "CertificateSigningRequest" {
+            super::special::requester(object, attrs.user);
+        }
+        (r.rules.prepare_create)(object);
+        (r.rules.defaults)(object);
+        let errs = check(object, Some(r.ty), |o| {
+            meta::validate(o, r);
+            (r.rules.validate)(o);
+            (r.rules.validate_create)(o);
+        });
+        if !errs.is_empty() {
+            return Err(Status::invalid(r.error_group(), &r.kind, object.at(f::metadata).at(f::name).str(), &errs));
+        }
+        cx.warnings.extend((r.rules.warnings)(object));
+        admission::validate(self, attrs, object, &mut cx.warnings)
     }
 
     /// The text to store, converted to the stored version first.
@@ -244,9 +297,6 @@ impl Registry {
                     if !r.policy.create_on_update || part != Part::Main {
                         return Err(Status::not_found(&r.group, &r.plural, name));
                     }
-                    if version.is_some() {
-                        return Err(Status::not_found(&r.group, &r.plural, name));
-                    }
                     created = Some(sent.clone());
                     return Ok(None);
                 };
@@ -256,12 +306,12 @@ impl Registry {
                     return Err(uid_conflict(r, namespace, name, uid, live_uid));
                 }
                 match version {
-                    None if !r.policy.unconditional_update && part == Part::Main => {
-                        let mut errs = FieldErrors::new();
-                        let root = api::errors::Path::Root;
-                        let path = root.child("metadata");
-                        errs.invalid(&path.child("resourceVersion"), 0_i64, "must be specified for an update");
-                        return Err(Status::invalid(&r.group, &r.kind, name, &errs));
+                    None if !r.policy.unconditional_update => {
+                        let errs = check(&sent, None, |o| {
+                            let at = o.at(f::metadata).at(f::resourceVersion);
+                            at.invalid_as(0_i64, "must be specified for an update");
+                        });
+                        return Err(Status::invalid(&r.group, &r.plural, name, &errs));
                     }
                     Some(v) if v != at.revision => {
                         return Err(Status::conflict(&r.group, &r.plural, name, Status::MODIFIED));
@@ -275,6 +325,7 @@ impl Registry {
             })
             .await?;
         if let Some(mut object) = created {
+            object.entry(f::metadata).remove(f::resourceVersion);
             (r.rules.defaults)(&mut object);
             self.own(cx, r, &Value::Null, &mut object, true, Part::Main);
             return self.create_owned(cx, r, namespace, object).await;
@@ -309,6 +360,10 @@ impl Registry {
             match self.replace(cx, r, namespace, name, part, &live, &at, new).await {
                 Ok(done) => return Ok(done),
                 Err(Failure::Status(s)) => return Err(*s),
+                Err(Failure::Again) => {
+                    self.catch_up().await;
+                    current = self.cache(r).and_then(|c| c.get(&key));
+                }
                 Err(Failure::Raced(entry)) => {
                     current = entry.map(|e| Arc::new(super::object_of(&e, super::stored_of(r))))
                 }
@@ -346,14 +401,9 @@ impl Registry {
             dry_run: cx.dry_run,
             old: Some(live),
         };
-        prepare_update(r, part, &mut new, live);
-        admission::mutate(self, &attrs, &mut new, &mut cx.warnings)?;
-        settle_update(r, part, &mut new, live);
-        if new == *live {
+        if !self.complete_update(cx, part, &attrs, &mut new, live)? {
             return Ok(Outcome::Object(r, at.text(), 200));
         }
-        validate_update(r, part, name, &new, live)?;
-        admission::validate(self, &attrs, &new)?;
         let finished = live.at(f::metadata).has(f::deletionTimestamp)
             && new.at(f::metadata).at(f::finalizers).is_zero()
             && super::delete::may_vanish(r, &new);
@@ -372,6 +422,7 @@ impl Registry {
         // Who takes the last finalizer away gets the object as it would have become.
         let last = finished.then(|| with_revision(&text, rv_at, at.revision));
         let first = if finished { Change::delete(key.clone()) } else { self.put(r, key.to_string(), text, rv_at) };
+        let charge = admission::quota::settle(self, cx, &attrs, &new, &mut Vec::new()).await?;
         let mut changes = vec![first];
         changes.append(&mut extra);
         let mut expect = vec![Expectation { key: key.clone(), state: Expected::Revision(Revision(at.revision)) }];
@@ -381,12 +432,43 @@ impl Registry {
                 .filter(|c| matches!(c, Change::Put { .. }))
                 .map(|c| Expectation { key: c.key().clone(), state: Expected::Absent }),
         );
+        if let Some((e, c)) = charge {
+            expect.push(e);
+            changes.push(c);
+        }
         let commit = Commit { expect, changes, durability, meta: self.meta(cx, r, Some(at.revision)) };
         match self.commit(commit).await {
             Ok(bytes) => Ok(Outcome::Object(r, last.unwrap_or(bytes), 200)),
+            Err(CommitError::Conflict { key: k, .. }) if quota_key(&k) => Err(Failure::Again),
             Err(CommitError::Conflict { key: k, current }) if *k == *key => Err(Failure::Raced(current)),
             Err(e) => Err(commit_failed(e).into()),
         }
+    }
+
+    /// Brings a changed object into its final form and checks it; answers whether anything changes.
+    fn complete_update(
+        self: &Arc<Self>,
+        cx: &mut Context,
+        part: Part,
+        attrs: &Attrs,
+        new: &mut Value,
+        live: &Value,
+    ) -> Result<bool, Status> {
+        let r = attrs.resource;
+        cx.warnings.extend(meta::unite_owners(new));
+        kinds::gates::drop_disabled(new, live, r.ty);
+        prepare_update(r, part, new, live, &self.now());
+        admission::mutate(self, attrs, new)?;
+        settle_update(r, part, new, live);
+        if new == live {
+            return Ok(false);
+        }
+        validate_update(r, part, attrs.name, new, live)?;
+        if part == Part::Main && r.kind != "Pod" && new.at(f::spec) != live.at(f::spec) {
+            cx.warnings.extend((r.rules.warnings)(new));
+        }
+        admission::validate(self, attrs, new, &mut cx.warnings)?;
+        Ok(true)
     }
 }
 
@@ -404,20 +486,26 @@ fn settle_update(r: &Resource, part: Part, new: &mut Value, live: &Value) {
 
 /// Everything that an update must satisfy.
 fn validate_update(r: &Resource, part: Part, name: &str, new: &Value, live: &Value) -> Result<(), Status> {
-    let mut errs = FieldErrors::new();
-    meta::validate_update(new, live, &mut errs);
-    if part == Part::Main && meta::checked_twice(r) {
-        meta::validate_update(new, live, &mut errs);
-    }
-    if part == Part::Main {
-        meta::validate(new, r, &mut errs);
-        (r.rules.validate)(new, &mut errs);
-        (r.rules.validate_update)(new, live, &mut errs);
-    }
-    if !errs.is_empty() {
-        return Err(Status::invalid(&r.group, &r.kind, name, &errs));
-    }
-    Ok(())
+    let errs = check(new, Some(r.ty), |o| {
+        meta::validate_update(o, live);
+        if part == Part::Main && meta::checked_twice(r) {
+            meta::validate_update(o, live);
+        }
+        match part {
+            Part::Main => {
+                meta::validate(o, r);
+                (r.rules.validate)(o);
+                (r.rules.validate_update)(o, live);
+            }
+            Part::Status => (r.rules.validate_status)(o, live),
+            Part::Sub(name) => {
+                if let Some(rules) = r.rules.part(name) {
+                    (rules.validate)(o, live);
+                }
+            }
+        }
+    });
+    if errs.is_empty() { Ok(()) } else { Err(Status::invalid(r.error_group(), &r.kind, name, &errs)) }
 }
 
 /// Why an attempt to replace did not succeed.
@@ -426,6 +514,12 @@ pub(crate) enum Failure {
     Status(Box<Status>),
     /// Somebody else was faster; this is there now.
     Raced(Option<Entry>),
+    /// Something that is counted with it changed.
+    Again,
+}
+
+fn quota_key(key: &str) -> bool {
+    key.starts_with("/registry/resourcequotas/")
 }
 
 impl From<Status> for Failure {
@@ -435,7 +529,7 @@ impl From<Status> for Failure {
 }
 
 /// What a write through a part cannot touch goes back to the old value.
-pub(crate) fn prepare_update(r: &'static Resource, part: Part, new: &mut Value, live: &Value) {
+pub(crate) fn prepare_update(r: &'static Resource, part: Part, new: &mut Value, live: &Value, now: &str) {
     match part {
         Part::Main => {
             if r.has_status() {
@@ -457,21 +551,39 @@ pub(crate) fn prepare_update(r: &'static Resource, part: Part, new: &mut Value, 
             if let Some(m) = metadata {
                 out.set(f::metadata, m);
             }
+            if r.rules.status_only || r.kind == "Deployment" {
+                let kept: &[api::Name] = if r.rules.status_only {
+                    &[f::labels, f::annotations, f::finalizers, f::ownerReferences]
+                } else {
+                    &[f::labels]
+                };
+                keep_metadata(&mut out, live, kept);
+            }
             if r.kind == "Pod" {
-                let was = live.at(f::metadata);
-                for key in [f::deletionTimestamp, f::ownerReferences] {
-                    match was.get(key) {
-                        Some(v) => out.entry(f::metadata).set(key, v.clone()),
-                        None => drop(out.entry(f::metadata).remove(key)),
-                    }
-                }
+                keep_metadata(&mut out, live, &[f::deletionTimestamp, f::ownerReferences]);
                 if out.at(f::status).at(f::qosClass).str().is_empty() {
                     out.entry(f::status).set(f::qosClass, live.at(f::status).at(f::qosClass).clone());
                 }
             }
             *new = out;
+            (r.rules.prepare_status)(new, live, now);
         }
-        Part::Sub(_) => {}
+        Part::Sub(name) => {
+            if let Some(rules) = r.rules.part(name) {
+                (rules.prepare)(new, live);
+                (r.rules.prepare_status)(new, live, now);
+            }
+        }
+    }
+}
+
+/// Members of metadata as they were.
+fn keep_metadata(new: &mut Value, live: &Value, kept: &[api::Name]) {
+    for key in kept {
+        match live.at(f::metadata).get(*key) {
+            Some(v) => new.entry(f::metadata).set(*key, v.clone()),
+            None => drop(new.entry(f::metadata).remove(*key)),
+        }
     }
 }
 
@@ -548,11 +660,10 @@ pub(crate) fn commit_failed(e: CommitError) -> Status {
 fn parse_given(version: &str) -> Result<Option<u64>, Status> {
     match version {
         "" | "0" => Ok(None),
-        v => v.parse().map(Some).map_err(|_| {
-            Status::unclassified(format!(
-                "invalid resource version {v:?}: strconv.ParseUint: parsing {v:?}: invalid syntax"
-            ))
-        }),
+        v => v
+            .parse()
+            .map(Some)
+            .map_err(|_| Status::unclassified(format!("strconv.ParseUint: parsing {v:?}: invalid syntax"))),
     }
 }
 

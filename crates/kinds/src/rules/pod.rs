@@ -17,7 +17,7 @@ pub fn defaults(pod: &mut Value) {
         requests_from_limits(r);
     }
     spec.set_default(f::enableServiceLinks, true);
-    spec_defaults(spec);
+    spec_defaults(spec, true);
 }
 
 /// What is limited but not requested is requested at its limit.
@@ -39,12 +39,18 @@ pub fn template_object_defaults(v: &mut Value) {
 
 /// Defaults of a pod template inside another object.
 pub fn template_defaults(template: &mut Value) {
-    spec_defaults(template.entry(f::spec));
+    spec_defaults(template.entry(f::spec), false);
 }
 
-/// Defaults of a pod's spec.
-pub fn spec_defaults(spec: &mut Value) {
-    let host_network = spec.at(f::hostNetwork).is_true();
+/// Defaults of a pod's spec; ports of the host's network are filled in for pods only.
+fn spec_defaults(spec: &mut Value, pod: bool) {
+    let host_network = pod && spec.at(f::hostNetwork).is_true();
+    // Both names of the service account say the same, and the newer one rules.
+    let account = [f::serviceAccountName, f::serviceAccount].map(|k| spec.at(k).str().to_string());
+    if let Some(name) = account.iter().find(|n| !n.is_empty()).filter(|n| account.iter().any(|a| a != *n)) {
+        spec.set(f::serviceAccountName, name.as_str());
+        spec.set(f::serviceAccount, name.as_str());
+    }
     for v in list(spec, f::volumes) {
         volume_defaults(v);
     }
@@ -216,6 +222,10 @@ fn volume_defaults(v: &mut Value) {
     if let Some(s) = v.get_mut(f::azureDisk).filter(|s| !s.is_null()) {
         s.set_default(f::readOnly, false);
     }
+    if let Some(image) = v.get_mut(f::image).filter(|i| !i.is_null()) {
+        let policy = if is_latest(image.at(f::reference).str()) { "Always" } else { "IfNotPresent" };
+        set_empty(image, f::pullPolicy, policy);
+    }
     if let Some(claim) =
         v.get_mut(f::ephemeral).and_then(|e| e.get_mut(f::volumeClaimTemplate)).and_then(|t| t.get_mut(f::spec))
     {
@@ -232,7 +242,78 @@ fn field_ref(item: &mut Value) {
 /// A new pod is pending, with its quality of service known.
 pub fn prepare_create(pod: &mut Value) {
     let class = qos_class(pod.at(f::spec));
-    pod.set(f::status, api::value::object([(f::phase, "Pending".into()), (f::qosClass, class.into())]));
+    let mut status = api::value::object([(f::phase, "Pending".into()), (f::qosClass, class.into())]);
+    if !pod.at(f::spec).at(f::schedulingGates).is_zero() {
+        let gated = api::value::object([
+            (f::type_, "PodScheduled".into()),
+            (f::status, "False".into()),
+            (f::lastTransitionTime, pod.at(f::metadata).at(f::creationTimestamp).clone()),
+            (f::reason, "SchedulingGated".into()),
+            (f::message, "Scheduling is blocked due to non-empty scheduling gates".into()),
+        ]);
+        status.set(f::conditions, vec![gated]);
+    }
+    pod.set(f::status, status);
+    let grace = pod.entry(f::spec).entry(f::terminationGracePeriodSeconds);
+    if grace.int() < 0 {
+        *grace = 1.into();
+    }
+    match_label_keys(pod);
+}
+
+/// Labels of the pod that terms name by key become part of the terms' selectors.
+fn match_label_keys(pod: &mut Value) {
+    let spec = pod.at(f::spec);
+    if !spec.has(f::topologySpreadConstraints) && !spec.has(f::affinity) {
+        return;
+    }
+    let labels = pod.at(f::metadata).at(f::labels).clone();
+    let spec = pod.entry(f::spec);
+    for c in list(spec, f::topologySpreadConstraints) {
+        merge_keys(c, &labels);
+    }
+    let Some(affinity) = spec.get_mut(f::affinity) else { return };
+    for kind in [f::podAffinity, f::podAntiAffinity] {
+        let Some(pods) = affinity.get_mut(kind) else { continue };
+        for t in list(pods, f::requiredDuringSchedulingIgnoredDuringExecution) {
+            merge_keys(t, &labels);
+        }
+        for p in list(pods, f::preferredDuringSchedulingIgnoredDuringExecution) {
+            if let Some(t) = p.get_mut(f::podAffinityTerm) {
+                merge_keys(t, &labels);
+            }
+        }
+    }
+}
+
+fn merge_keys(term: &mut Value, labels: &Value) {
+    if !term.has(f::labelSelector) {
+        return;
+    }
+    for (keys, operator) in [(f::matchLabelKeys, "In"), (f::mismatchLabelKeys, "NotIn")] {
+        for key in term.at(keys).clone().items() {
+            let Some(value) = labels.get(key.str()) else { continue };
+            let requirement = api::value::object([
+                (f::key, key.clone()),
+                (f::operator, operator.into()),
+                (f::values, vec![value.clone()].into()),
+            ]);
+            term.entry(f::labelSelector).entry(f::matchExpressions).make_list().push(requirement);
+        }
+    }
+}
+
+/// The first address stands alone too, and rules.
+pub fn status_change(new: &mut Value, _: &Value, _: &str) {
+    let Some(status) = new.get_mut(f::status) else { return };
+    let ip = status.at(f::podIP).str().to_string();
+    let first = status.at(f::podIPs).items().first().map_or("", |i| i.at(f::ip).str());
+    if !ip.is_empty() && ip != first {
+        status.set(f::podIPs, vec![api::value::object([(f::ip, ip.into())])]);
+    } else if ip.is_empty() && !first.is_empty() {
+        let first = first.to_string();
+        status.set(f::podIP, first);
+    }
 }
 
 /// The main resource does not touch the status.

@@ -262,12 +262,14 @@ pub fn event(e: &Value, now: i64) -> Vec<Value> {
     };
     let source = if e.has(f::source) { e.at(f::source) } else { e.at(f::deprecatedSource) };
     let source = match (source.at(f::component).str(), source.at(f::host).str()) {
-        ("", _) => [f::reportingComponent, f::reportingController]
-            .iter()
-            .map(|k| e.at(*k).str())
-            .find(|s| !s.is_empty())
-            .unwrap_or_default()
-            .to_string(),
+        ("", _) => {
+            let by = [f::reportingComponent, f::reportingController].iter().map(|k| e.at(*k).str());
+            let by = by.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
+            match e.at(f::reportingInstance).str() {
+                "" => by.to_string(),
+                instance => format!("{by}, {instance}"),
+            }
+        }
         (component, "") => component.to_string(),
         (component, host) => format!("{component}, {host}"),
     };
