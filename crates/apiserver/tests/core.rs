@@ -6,7 +6,10 @@ use apiserver::registry::read::ListOptions;
 use apiserver::registry::stored;
 use apiserver::registry::watch::{Next, Watching};
 use apiserver::{Registry, Server, ServerConfig, Settings, Signer, User};
-use client::{At, Client, DeleteOptions, EventKind, ListRequest, PatchKind, Resource, WatchRequest, resources};
+use client::{
+    At, Client, DeleteOptions, EventKind, Informer, ListRequest, PatchKind, Resource, Selection, WatchRequest,
+    resources,
+};
 use futures_util::StreamExt;
 use platform::disk::{DiskFaults, SimDisk};
 use platform::time::{Duration, sleep, timeout};
@@ -176,6 +179,33 @@ async fn a_revision_that_was_lost_answers_410() {
     assert_eq!(server.registry.page(maps, "default", &exact).await.err().expect("lost").code, 410);
     let page = client.list(ListRequest::all(resources::EVENTS)).await.expect("list");
     assert!(page.items.iter().all(|e| revision(e) != seen), "the event is lost");
+}
+
+/// The copy that an informer keeps goes back with the server: what the list shows is older than what a watch told.
+#[tokio::test(start_paused = true)]
+async fn a_copy_follows_a_server_that_lost_its_last_writes() {
+    let env = env();
+    let disk = SimDisk::new("d", 1, DiskFaults::default());
+    let log = store::log::open(&env, Arc::new(disk.clone()), None, store::log::Limits::default()).await.expect("open");
+    let server = start(&env, log.clone()).await;
+    let client = door(&server, "admin", "system:masters");
+    let involved = json!({"kind": "ConfigMap", "name": "a", "namespace": "default"});
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": involved, "reason": "R"});
+    let first = make(&client, &resources::EVENTS, event).await;
+    make(&client, &resources::CONFIGMAPS, map("a")).await; // what came before it is synced with it
+    let copy: Informer<client::Partial> = Informer::start(&env, &client, Selection::all(&resources::EVENTS));
+    let at = At { resource: &resources::EVENTS, namespace: "default", name: "e" };
+    let second = client.patch(at, None, &PatchKind::Merge, &json!({"count": 2})).await.expect("patch");
+    let shows = |revision| {
+        move |copy: &Informer<client::Partial>| {
+            copy.get("default", "e").is_some_and(|e| e.metadata.revision() == revision)
+        }
+    };
+    copy.until(shows(revision(&second))).await;
+    disk.set_faults(DiskFaults { sync_fails_percent: 100, ..DiskFaults::default() });
+    assert!(client.create(&resources::CONFIGMAPS, "default", map("b")).await.is_err());
+    disk.set_faults(DiskFaults::default());
+    timeout(Duration::from_secs(60), copy.until(shows(first))).await.expect("it goes back");
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,14 +127,11 @@ impl<V: View> Shared<V> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores one side and tells everybody. Older views than the stored one are ignored.
+    /// Stores one side and tells everybody. What a list shows may be older than what is here: a server that lost its last,
+    /// cheap writes in a power cut says so by 410, and the list is the truth.
     fn set(&self, key: ObjectKey, new: Option<Arc<V>>) {
         let (change, handlers) = {
             let mut inner = self.inner();
-            let newest = inner.objects.get(&key).map_or(0, |old| old.meta().revision());
-            if new.as_ref().is_some_and(|new| new.meta().revision() < newest) {
-                return;
-            }
             let old = match &new {
                 Some(new) => inner.objects.insert(key.clone(), new.clone()),
                 None => inner.objects.remove(&key),
@@ -406,6 +403,9 @@ impl<V: View> Task<V> {
                 Some(Err(error)) => return (seen, Ended::Broken(error)),
                 None => return (seen, Ended::Broken(Error::Transport("the server ended the watch".into()))),
             };
+            if event.kind != EventKind::Bookmark && event.revision > 0 && event.revision <= seen {
+                continue; // told before
+            }
             match event.kind {
                 EventKind::Error => {
                     let error = Error::from_status(500, event.object);

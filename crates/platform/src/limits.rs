@@ -228,7 +228,8 @@ impl Limits {
             form_bytes: few(0, 100_000) as usize,
         };
         let client = ClientLimits {
-            hold: Duration::from_secs(few(2, 30)),
+            // Shorter than the caches may lag it would allow surplus: not an edge, a wrong setting.
+            hold: Duration::from_secs(few(25, 30)),
             retry_most: Duration::from_secs(few(5, 300)),
             page: few(5, 50) as usize,
             events: few(5, 200) as usize,

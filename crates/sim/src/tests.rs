@@ -20,6 +20,7 @@ const FOUND: &[(u64, &str)] = &[
         22,
         "discovery left out a group that did not answer: the collector never learned of it (and a namespace went away with what was in it)",
     ),
+    (1044, "an informer kept what a power cut had taken from the server, since the list was older than its copy"),
     (200, "a job's pod that was deleted before its end kept its finalizer for ever"),
 ];
 

@@ -219,7 +219,7 @@ pub async fn warden(admin: Client, checks: Arc<Checks>, mut rng: Rng) {
 pub async fn teller(client: Client, checks: Arc<Checks>, mut rng: Rng) {
     let at = At { resource: &resources::CONFIGMAPS, namespace: SPACE, name: "till" };
     loop {
-        sleep(Duration::from_millis(rng.below(300))).await;
+        sleep(Duration::from_millis(100 + rng.below(500))).await;
         let mut till = match client.get::<Value>(at).await {
             Ok(till) => till,
             Err(error) if error.is_not_found() => {
@@ -285,7 +285,7 @@ pub async fn check_copy(client: &Client, copy: &Informer<client::Partial>, check
 /// Tells events, which are answered before they are on disk: what a power cut may take away.
 pub async fn gossip(client: Client, mut rng: Rng) {
     for n in 0.. {
-        sleep(Duration::from_millis(20 + rng.below(400))).await;
+        sleep(Duration::from_millis(50 + rng.below(500))).await;
         let involved = json!({"kind": "Service", "name": "web", "namespace": SPACE});
         let event = json!({"metadata": {"name": format!("gossip-{n}")}, "involvedObject": involved, "reason": "Heard"});
         drop(client.create(&resources::EVENTS, SPACE, event).await); // nobody relies on it
