@@ -1,9 +1,8 @@
 //! The recent events of a resource, bounded by number and bytes.
 
-use crate::{Limits, Object};
-use bytes::Bytes;
+use crate::{Limits, Object, Slot};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,9 +15,6 @@ pub enum EventKind {
     Deleted,
 }
 
-/// A form in which an event is sent: chosen and made by readers, shared between them.
-pub type Frame = (u64, Bytes);
-
 /// One event.
 #[derive(Debug)]
 pub struct Event {
@@ -30,20 +26,8 @@ pub struct Event {
     pub object: Arc<Object>,
     /// The object before it.
     pub prev: Option<Arc<Object>>,
-    frames: Mutex<Vec<Frame>>,
-}
-
-impl Event {
-    /// The bytes of a form, made once for all readers.
-    pub fn frame(&self, form: u64, make: impl FnOnce() -> Bytes) -> Bytes {
-        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = frames.iter().find(|(f, _)| *f == form) {
-            return bytes.clone();
-        }
-        let bytes = make();
-        frames.push((form, bytes.clone()));
-        bytes
-    }
+    /// The frames in which it is sent: chosen and made by readers, shared between them.
+    pub frames: Slot,
 }
 
 pub(crate) struct History {
@@ -72,14 +56,12 @@ impl History {
             self.newest
         );
         self.newest = object.revision;
-        self.bytes += object.bytes.len();
-        let event = Arc::new(Event { kind, revision: object.revision, object, prev, frames: Mutex::new(Vec::new()) });
+        self.bytes += object.size();
+        let event = Arc::new(Event { kind, revision: object.revision, object, prev, frames: Slot::default() });
         self.events.push_back(event.clone());
-        while self.events.len() > self.limits.events_max
-            || (self.bytes > self.limits.bytes_max && self.events.len() > 1)
-        {
+        while self.events.len() > self.limits.events || (self.bytes > self.limits.bytes && self.events.len() > 1) {
             if let Some(old) = self.events.pop_front() {
-                self.bytes -= old.object.bytes.len();
+                self.bytes -= old.object.size();
                 self.start = old.revision;
             }
         }
@@ -92,6 +74,12 @@ impl History {
 
     pub fn newest(&self) -> u64 {
         self.newest
+    }
+
+    /// The event of a revision, or the fact that it is gone.
+    pub fn at(&self, revision: u64) -> Result<Arc<Event>, u64> {
+        let at = self.events.partition_point(|e| e.revision < revision);
+        self.events.get(at).filter(|e| e.revision == revision).cloned().ok_or(self.start)
     }
 
     /// The first event above `after`, or the fact that it is gone.

@@ -7,10 +7,13 @@
 //! every event above its revision once or is told that it fell behind; feeding never waits for a subscriber.
 //! Subscribers that look at one node, namespace or name are woken by index, others by every event.
 
+mod forms;
 mod history;
 mod subscribe;
 
-pub use history::{Event, EventKind, Frame};
+pub use forms::{Forms, Slot};
+pub use history::{Event, EventKind};
+pub use platform::limits::CacheLimits as Limits;
 pub use subscribe::{Interest, Subscription};
 
 use bytes::Bytes;
@@ -49,17 +52,34 @@ impl Index {
 pub struct Object {
     /// Its key in the store.
     pub key: Arc<str>,
-    /// Its text, revision included.
-    pub bytes: Bytes,
+    /// Its text, revision included. Private, because one day it may be packed: [`Object::text`] is how it is read.
+    bytes: Bytes,
     /// Where the revision's digits stand in the text.
     pub rv_at: Option<u32>,
     /// Its last change.
     pub revision: u64,
     /// What was extracted.
     pub index: Index,
+    /// Its other forms.
+    pub forms: Slot,
 }
 
 impl Object {
+    /// An object without other forms yet.
+    pub fn new(key: Arc<str>, bytes: Bytes, rv_at: Option<u32>, revision: u64, index: Index) -> Object {
+        Object { key, bytes, rv_at, revision, index, forms: Slot::default() }
+    }
+
+    /// Its text, revision included, as one piece of memory.
+    pub fn text(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// What it takes in memory.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The same object as of another revision.
     pub fn at_revision(&self, revision: u64) -> Object {
         let bytes = match self.rv_at {
@@ -74,7 +94,7 @@ impl Object {
             }
             None => self.bytes.clone(),
         };
-        Object { key: self.key.clone(), bytes, rv_at: self.rv_at, revision, index: self.index.clone() }
+        Object::new(self.key.clone(), bytes, self.rv_at, revision, self.index.clone())
     }
 }
 
@@ -84,21 +104,6 @@ pub struct Change {
     pub object: Arc<Object>,
     /// Whether it is gone.
     pub deleted: bool,
-}
-
-/// The bounds of a cache.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Events kept.
-    pub events_max: usize,
-    /// Bytes of objects in events kept.
-    pub bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { events_max: 4096, bytes_max: 32 << 20 }
-    }
 }
 
 /// One resource's objects and recent history.
@@ -124,11 +129,11 @@ impl Cache {
     /// A cache of the state at `revision`. `indexed` is the position, among [`Index::fields`], of the field by which
     /// subscribers are found (a pod's node).
     pub fn new(objects: Vec<Arc<Object>>, revision: u64, indexed: Option<usize>, limits: Limits) -> Cache {
-        let bytes = objects.iter().map(|o| o.bytes.len()).sum();
+        let bytes = objects.iter().map(|o| o.size()).sum();
         let objects = objects.into_iter().map(|o| (o.key.clone(), o)).collect();
         Cache {
             state: RwLock::new(State { objects, history: History::new(revision, limits), bytes }),
-            wakers: Wakers::new(indexed),
+            wakers: Wakers::new(indexed, limits.unread),
         }
     }
 
@@ -146,8 +151,7 @@ impl Cache {
             } else {
                 state.objects.insert(object.key.clone(), object.clone())
             };
-            state.bytes =
-                state.bytes + if deleted { 0 } else { object.bytes.len() } - prev.as_ref().map_or(0, |p| p.bytes.len());
+            state.bytes = state.bytes + if deleted { 0 } else { object.size() } - prev.as_ref().map_or(0, |p| p.size());
             let kind = match (&prev, deleted) {
                 (_, true) => EventKind::Deleted,
                 (None, false) => EventKind::Added,
@@ -225,7 +229,7 @@ impl Cache {
     pub fn reset(&self, objects: Vec<Arc<Object>>, revision: u64) {
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            state.bytes = objects.iter().map(|o| o.bytes.len()).sum();
+            state.bytes = objects.iter().map(|o| o.size()).sum();
             state.objects = objects.into_iter().map(|o| (o.key.clone(), o)).collect();
             state.history.clear(revision);
         }

@@ -1,7 +1,7 @@
 //! Subscriptions: each reads the shared history at its own pace; selective ones are woken only by what concerns them.
 
 use crate::{Behind, Cache, Event};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Notify;
@@ -21,24 +21,23 @@ pub enum Interest {
 
 struct Waiter {
     notify: Notify,
-    /// Selective subscribers get their events here, bounded by the history they would have to be in anyway.
-    pending: Mutex<VecDeque<Arc<Event>>>,
+    /// Revisions of events that a selective subscriber has not read yet. The events themselves are only in the history: who
+    /// is slower than it holds no memory and is cut off.
+    pending: Mutex<VecDeque<u64>>,
     overflow: AtomicBool,
     reset: AtomicBool,
 }
 
-/// More events than this unread: the subscriber is cut off.
-const PENDING_MAX: usize = 4096;
-
 pub(crate) struct Wakers {
     indexed: Option<usize>,
+    unread: usize,
     /// In a fixed order: a reset wakes all of them, and a simulated run must be repeatable.
     table: Mutex<BTreeMap<Interest, Vec<Weak<Waiter>>>>,
 }
 
 impl Wakers {
-    pub fn new(indexed: Option<usize>) -> Wakers {
-        Wakers { indexed, table: Mutex::new(BTreeMap::new()) }
+    pub fn new(indexed: Option<usize>, unread: usize) -> Wakers {
+        Wakers { indexed, unread, table: Mutex::new(BTreeMap::new()) }
     }
 
     /// Subscribes unless `check` finds that the start is gone. Registered before checked, so that nothing is missed.
@@ -51,7 +50,7 @@ impl Wakers {
     ) -> Result<Subscription, Behind> {
         let mut subscription = self.add(cache, after, interest);
         check(cache)?;
-        subscription.catch_up();
+        subscription.catch_up(self.indexed);
         Ok(subscription)
     }
 
@@ -75,21 +74,8 @@ impl Wakers {
         if table.is_empty() {
             return;
         }
-        let mut done: Vec<Interest> = Vec::new();
-        for object in [Some(&event.object), event.prev.as_ref()].into_iter().flatten() {
-            let i = &object.index;
-            let field = self.indexed.and_then(|n| i.fields.get(n)).map(|v| Interest::Field(v.clone()));
-            let interests = [
-                Some(Interest::Namespace(i.namespace.clone())),
-                Some(Interest::Object(i.namespace.clone(), i.name.clone())),
-                field,
-            ];
-            for interest in interests.into_iter().flatten().filter(|x| table.contains_key(x)).collect::<Vec<_>>() {
-                if !done.contains(&interest) {
-                    notify(&mut table, &interest, Some(event));
-                    done.push(interest);
-                }
-            }
+        for interest in interests(event, self.indexed) {
+            notify(&mut table, &interest, Some((event.revision, self.unread)));
         }
     }
 
@@ -102,17 +88,29 @@ impl Wakers {
     }
 }
 
-fn notify(table: &mut BTreeMap<Interest, Vec<Weak<Waiter>>>, interest: &Interest, event: Option<&Arc<Event>>) {
+/// Whom an event concerns: by its object as it is, and as it was.
+fn interests(event: &Event, indexed: Option<usize>) -> BTreeSet<Interest> {
+    let mut out = BTreeSet::new();
+    for object in [Some(&event.object), event.prev.as_ref()].into_iter().flatten() {
+        let i = &object.index;
+        out.insert(Interest::Namespace(i.namespace.clone()));
+        out.insert(Interest::Object(i.namespace.clone(), i.name.clone()));
+        out.extend(indexed.and_then(|n| i.fields.get(n)).map(|v| Interest::Field(v.clone())));
+    }
+    out
+}
+
+fn notify(table: &mut BTreeMap<Interest, Vec<Weak<Waiter>>>, interest: &Interest, unread: Option<(u64, usize)>) {
     let Some(list) = table.get_mut(interest) else { return };
     list.retain(|w| {
         let Some(w) = w.upgrade() else { return false };
-        if let Some(event) = event {
+        if let Some((revision, most)) = unread {
             let mut pending = w.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            if pending.len() >= PENDING_MAX {
+            if pending.len() >= most {
                 pending.clear();
                 w.overflow.store(true, Ordering::Release);
             } else {
-                pending.push_back(event.clone());
+                pending.push_back(revision);
             }
         }
         w.notify.notify_one();
@@ -129,12 +127,13 @@ pub struct Subscription {
     waiter: Arc<Waiter>,
     interest: Interest,
     after: u64,
-    backlog: VecDeque<Arc<Event>>,
+    /// Revisions of what happened between the subscription's start and its registration.
+    backlog: VecDeque<u64>,
 }
 
 impl Subscription {
-    /// What happened between the subscription's start and its registration, for selective subscribers.
-    fn catch_up(&mut self) {
+    /// What happened before its registration and concerns it, for selective subscribers.
+    fn catch_up(&mut self, indexed: Option<usize>) {
         if self.interest == Interest::All {
             return;
         }
@@ -142,7 +141,9 @@ impl Subscription {
         let mut after = self.after;
         while let Ok(Some(event)) = state.history.next_after(after) {
             after = event.revision;
-            self.backlog.push_back(event);
+            if interests(&event, indexed).contains(&self.interest) {
+                self.backlog.push_back(event.revision);
+            }
         }
     }
 
@@ -154,7 +155,7 @@ impl Subscription {
         let next = if self.interest == Interest::All {
             self.cache.read().history.next_after(self.after).map_err(|oldest| Behind { oldest })?
         } else {
-            self.next_pending()
+            self.next_pending()?
         };
         if let Some(event) = &next {
             self.after = event.revision;
@@ -162,14 +163,14 @@ impl Subscription {
         Ok(next)
     }
 
-    fn next_pending(&mut self) -> Option<Arc<Event>> {
+    fn next_pending(&mut self) -> Result<Option<Arc<Event>>, Behind> {
         loop {
-            let next = match self.backlog.pop_front() {
-                Some(e) => e,
-                None => self.waiter.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?,
-            };
-            if next.revision > self.after {
-                return Some(next);
+            let next = self.backlog.pop_front();
+            let next = next.or_else(|| self.waiter.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front());
+            let Some(revision) = next else { return Ok(None) };
+            if revision > self.after {
+                let event = self.cache.read().history.at(revision).map_err(|oldest| Behind { oldest })?;
+                return Ok(Some(event));
             }
         }
     }

@@ -55,8 +55,17 @@ struct ApiResource {
     verbs: Vec<String>,
 }
 
-/// Every resource in its preferred version, without subresources.
-pub async fn discover(client: &Client) -> Result<Vec<Served>, Error> {
+/// What was discovered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// Every resource in its preferred version, without subresources.
+    pub served: Vec<Served>,
+    /// Groups that did not answer, and why: what they serve is not known. Who deletes must not take it for nothing.
+    pub missing: Vec<String>,
+}
+
+/// Asks for everything that is served.
+pub async fn discover(client: &Client) -> Result<Discovered, Error> {
     let get = |path: String| async move { client.request(http::Method::GET, &path, "", Bytes::new()).await };
     let groups: GroupList = decode(&get("/apis".into()).await?)?;
     let mut paths = vec![("/api/v1".to_string(), String::new(), "v1".to_string())];
@@ -65,19 +74,20 @@ pub async fn discover(client: &Client) -> Result<Vec<Served>, Error> {
             paths.push((format!("/apis/{name}/{version}"), name.to_string(), version.to_string()));
         }
     }
-    let mut out = Vec::new();
+    let mut out = Discovered::default();
     for (path, group, version) in paths {
         let list: ResourceList = match get(path).await {
             Ok(bytes) => decode(&bytes)?,
-            Err(error) if error.is_temporary() || error.is_not_found() => {
-                tracing::debug!(%error, group, "a group was not discovered");
+            Err(error) if error.is_not_found() => continue, // it went away meanwhile
+            Err(error) if error.is_temporary() => {
+                out.missing.push(format!("{group}: {error}"));
                 continue;
             }
             Err(error) => return Err(error),
         };
         for found in list.resources.into_iter().filter(|r| !r.name.contains('/')) {
             let resource = Resource::new(&group, &version, &found.name, &found.kind, found.namespaced);
-            out.push(Served { resource, verbs: found.verbs });
+            out.served.push(Served { resource, verbs: found.verbs });
         }
     }
     Ok(out)

@@ -8,8 +8,6 @@ use platform::{Env, WallTime};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-const QUEUE: usize = 1000;
-
 /// The object that an event is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Regarding {
@@ -58,7 +56,7 @@ pub struct Recorder(mpsc::Sender<(Event, WallTime)>, Env);
 impl Recorder {
     /// Starts telling events as `component` (on `host`, for components of a node).
     pub fn start(env: &Env, client: &Client, component: &str, host: &str) -> Recorder {
-        let (sender, events) = mpsc::channel(QUEUE);
+        let (sender, events) = mpsc::channel(env.limits().client.events.max(1));
         let task = Task {
             client: client.clone(),
             component: component.into(),

@@ -14,19 +14,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use platform::Env;
-use platform::time::{Duration, timeout};
+use platform::time::timeout;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-const CONNECT: Duration = Duration::from_secs(10);
-const CALL: Duration = Duration::from_secs(60);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Servers allow 100 streams a connection.
-const STREAMS_PER_CONNECTION: usize = 90;
 
 /// Bytes to and from a server.
 pub trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
@@ -144,9 +137,8 @@ impl Https {
             let secure: Box<dyn Io> = Box::new(stream);
             Ok((secure, http2))
         };
-        timeout(CONNECT, work)
-            .await
-            .unwrap_or_else(|_| Err(Error::Transport(format!("{what}: no answer in {} s", CONNECT.as_secs()))))
+        let most = self.0.env.limits().client.connect;
+        timeout(most, work).await.unwrap_or_else(|_| Err(Error::Transport(format!("{what}: no answer in {most:?}"))))
     }
 
     /// A connection with room, new if need be.
@@ -154,7 +146,7 @@ impl Https {
         {
             let mut pool = self.0.pool.lock().unwrap_or_else(PoisonError::into_inner);
             pool.retain(|c| c.is_open());
-            if let Some(found) = pool.iter().find(|c| c.has_room()) {
+            if let Some(found) = pool.iter().find(|c| c.has_room(self.0.env.limits().client.streams)) {
                 found.streams.fetch_add(1, Ordering::Relaxed);
                 return Ok(Stream(found.clone()));
             }
@@ -163,7 +155,9 @@ impl Https {
         let io = TokioIo::new(io);
         let sender = if http2 {
             let mut builder = hyper::client::conn::http2::Builder::new(Tasks(self.0.env.clone()));
-            builder.timer(TokioTimer::new()).keep_alive_interval(KEEPALIVE_EVERY).keep_alive_timeout(KEEPALIVE_TIMEOUT);
+            let limits = &self.0.env.limits().client;
+            builder.timer(TokioTimer::new()).keep_alive_interval(limits.keepalive_every);
+            builder.keep_alive_timeout(limits.keepalive_timeout);
             builder.adaptive_window(true);
             let (sender, connection) = builder.handshake(io).await.map_err(|e| broken("HTTP/2 handshake", e))?;
             drop(self.0.env.spawn("http2-connection", connection)); // detached: requests report its end
@@ -286,8 +280,8 @@ impl Connection {
         }
     }
 
-    fn has_room(&self) -> bool {
-        let most = if matches!(self.sender, Sender::Http2(_)) { STREAMS_PER_CONNECTION } else { 1 };
+    fn has_room(&self, streams: usize) -> bool {
+        let most = if matches!(self.sender, Sender::Http2(_)) { streams } else { 1 };
         self.streams.load(Ordering::Relaxed) < most
     }
 }
@@ -371,9 +365,10 @@ impl Transport for Https {
                 let body = body.collect().await.map_err(|e| broken(&what, e))?.to_bytes();
                 Ok(http::Response::from_parts(parts, body))
             };
-            timeout(CALL, work)
+            let most = self.0.env.limits().client.call;
+            timeout(most, work)
                 .await
-                .unwrap_or_else(|_| Err(Error::Transport(format!("{what}: no answer in {} s", CALL.as_secs()))))
+                .unwrap_or_else(|_| Err(Error::Transport(format!("{what}: no answer in {most:?}"))))
         })
     }
 
@@ -389,13 +384,13 @@ impl Transport for Https {
     fn watch(&self, request: WatchRequest) -> BoxFuture<'_, Result<WatchStream, Error>> {
         Box::pin(async move {
             let body = self.open(get(&request.uri(), request.metadata_only, false)?).await?;
-            Ok(lines(body))
+            Ok(watch_lines(body))
         })
     }
 }
 
-/// Events of a body of lines.
-fn lines(body: futures_util::stream::BoxStream<'static, Result<Bytes, Error>>) -> WatchStream {
+/// Events of a watch's body, one a line.
+pub fn watch_lines(body: futures_util::stream::BoxStream<'static, Result<Bytes, Error>>) -> WatchStream {
     let start = (body, BytesMut::new(), 0_usize, false);
     Box::pin(futures_util::stream::unfold(start, |(mut body, mut buffer, mut searched, over)| async move {
         if over {

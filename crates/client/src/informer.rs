@@ -11,15 +11,12 @@ use crate::transport::{EventKind, ListRequest, WatchRequest};
 use crate::view::{ObjectKey, View};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use platform::time::{Duration, sleep};
+use platform::limits::ClientLimits;
+use platform::time::sleep;
 use platform::watch;
 use platform::{Env, Rng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-const PAGE: usize = 500;
-const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const BACKOFF_MOST: Duration = Duration::from_secs(10);
 
 /// A change of one object.
 #[derive(Clone, Debug)]
@@ -134,6 +131,10 @@ impl<V: View> Shared<V> {
     fn set(&self, key: ObjectKey, new: Option<Arc<V>>) {
         let (change, handlers) = {
             let mut inner = self.inner();
+            let newest = inner.objects.get(&key).map_or(0, |old| old.meta().revision());
+            if new.as_ref().is_some_and(|new| new.meta().revision() < newest) {
+                return;
+            }
             let old = match &new {
                 Some(new) => inner.objects.insert(key.clone(), new.clone()),
                 None => inner.objects.remove(&key),
@@ -181,6 +182,7 @@ impl<V: View> Informer<V> {
             shared: self.shared.clone(),
             client: client.clone(),
             rng: env.rng(&self.shared.selection.resource.plural),
+            limits: env.limits().client,
         };
         drop(env.spawn("informer", task.run())); // detached: it ends with the process
     }
@@ -305,6 +307,7 @@ struct Task<V> {
     shared: Arc<Shared<V>>,
     client: Client,
     rng: Rng,
+    limits: ClientLimits,
 }
 
 impl<V: View> Task<V> {
@@ -331,7 +334,11 @@ impl<V: View> Task<V> {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     tracing::debug!(resource = %self.shared.selection.resource.plural, %error, "the watch ended");
-                    let pause = (BACKOFF_FIRST * 2_u32.saturating_pow(failures.min(16))).min(BACKOFF_MOST);
+                    let pause = self
+                        .limits
+                        .backoff_first
+                        .saturating_mul(2_u32.saturating_pow(failures.min(16)))
+                        .min(self.limits.backoff_most);
                     failures += 1;
                     sleep(pause + pause.mul_f64(self.rng.below(50) as f64 / 100.0)).await;
                 }
@@ -342,8 +349,15 @@ impl<V: View> Task<V> {
     /// Lists everything and tells the differences.
     async fn list(&mut self) -> Result<u64, Error> {
         let Selection { resource, namespace, labels, fields, metadata_only } = self.shared.selection.clone();
-        let mut request =
-            ListRequest { resource, namespace, labels, fields, metadata_only, limit: PAGE, ..ListRequest::default() };
+        let mut request = ListRequest {
+            resource,
+            namespace,
+            labels,
+            fields,
+            metadata_only,
+            limit: self.limits.page,
+            ..ListRequest::default()
+        };
         let mut found: BTreeMap<ObjectKey, Arc<V>> = BTreeMap::new();
         let revision = loop {
             let page = self.client.list(request.clone()).await?;

@@ -32,10 +32,10 @@ mod view;
 
 pub use client::{At, Client, DeleteOptions, PatchKind, Propagation, decode, merge};
 pub use core::queue::Queue;
-pub use discovery::{Served, discover};
+pub use discovery::{Discovered, Served, discover};
 pub use error::{Error, Reason, StatusError};
 pub use events::{Event, Recorder, Regarding};
-pub use https::{Dialed, Https, Io, parse_event, parse_list};
+pub use https::{Dialed, Https, Io, parse_event, parse_list, watch_lines};
 pub use informer::{Change, Informer, Selection};
 pub use kubeconfig::Config;
 pub use leader::{Candidate, Election};

@@ -70,6 +70,8 @@ pub mod resources {
         LEASES "coordination.k8s.io" "v1" "leases" "Lease" true;
         ENDPOINTSLICES "discovery.k8s.io" "v1" "endpointslices" "EndpointSlice" true;
         PODDISRUPTIONBUDGETS "policy" "v1" "poddisruptionbudgets" "PodDisruptionBudget" true;
+        ROLES "rbac.authorization.k8s.io" "v1" "roles" "Role" true;
+        ROLEBINDINGS "rbac.authorization.k8s.io" "v1" "rolebindings" "RoleBinding" true;
         PRIORITYCLASSES "scheduling.k8s.io" "v1" "priorityclasses" "PriorityClass" false;
         STORAGECLASSES "storage.k8s.io" "v1" "storageclasses" "StorageClass" false;
         CSINODES "storage.k8s.io" "v1" "csinodes" "CSINode" false;

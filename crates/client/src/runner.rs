@@ -2,7 +2,7 @@
 //! owns the rest: the queue, one run per key, rate limits, retries, events, counters.
 //!
 //! *Read-your-writes*: after a plan is applied its key is held until the caches have seen what was written, so that a
-//! controller never decides on a state older than its own last action. A hold ends after [`HOLD_MOST`] in any case.
+//! controller never decides on a state older than its own last action. A hold ends after a time (`ClientLimits::hold`) in any case.
 
 use crate::client::{At, Client, DeleteOptions, PatchKind, decode};
 use crate::core::queue::Queue;
@@ -20,9 +20,6 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore};
-
-/// Longest time a key is held for its own writes.
-pub const HOLD_MOST: Duration = Duration::from_secs(30);
 
 /// A controller. Its value holds the informers that it reads.
 pub trait Controller: Send + Sync + 'static {
@@ -182,6 +179,13 @@ pub enum Op {
         subresource: &'static str,
         /// What.
         object: Value,
+    },
+    /// Goes on only if the server has this object and it is not being deleted: asked of the server, not of a cache.
+    Require {
+        /// The object.
+        target: Target,
+        /// Its uid.
+        uid: String,
     },
     /// Tells an event.
     Tell(Event),
@@ -379,7 +383,7 @@ impl Running {
 pub fn run<C: Controller>(env: &Env, client: &Client, recorder: &Recorder, controller: C, workers: usize) -> Running {
     let counters = Arc::new(Counters::default());
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue::default()),
+        queue: Mutex::new(Queue::new(env.limits().client.retry_first, env.limits().client.retry_most)),
         news: Notify::new(),
         start: env.now(),
         counters: counters.clone(),
@@ -441,7 +445,7 @@ impl<C: Controller> Runner<C> {
                 }
             }
         };
-        if timeout(HOLD_MOST, shown).await.is_err() {
+        if timeout(self.env.limits().client.hold, shown).await.is_err() {
             tracing::debug!(controller = C::NAME, ?key, "the caches did not show what was written");
         }
         if let Some(why) = plan.retry {
@@ -504,6 +508,13 @@ impl<C: Controller> Runner<C> {
                 self.recorder.tell(event.clone());
                 Ok(None)
             }
+            Op::Require { target, uid } => {
+                let found: Partial = self.client.get(target.at()).await?;
+                if found.metadata.uid == *uid && !found.metadata.is_deleting() {
+                    return Ok(None);
+                }
+                Err(Error::Transport(format!("{} {} is not there any more", target.resource.plural, target.name)))
+            }
             Op::Create { resource, namespace, object, may_exist, announce } => {
                 let result = self.client.create(resource, namespace, object.clone()).await;
                 self.announce(announce.as_ref(), "Create", "Created", "creating", result.as_ref());
@@ -560,20 +571,25 @@ impl<C: Controller> Runner<C> {
         result: Result<&bytes::Bytes, &Error>,
     ) {
         let Some(by) = by else { return };
+        // Upstream's words for jobs differ a little from those for pods.
+        let of_job = by.child == "job";
+        let (colon, what) = if of_job { ("", " job") } else { (":", "") };
         match result {
             Ok(bytes) => {
                 let name = decode::<Partial>(bytes).map(|object| object.metadata.name).unwrap_or_default();
                 self.recorder.normal(
                     by.regarding.clone(),
                     &format!("Successful{verb}"),
-                    format!("{done} {}: {name}", by.child),
+                    format!("{done} {}{colon} {name}", by.child),
                 );
             }
             // Nothing can be made in a namespace that goes away: not worth an event (which could not be made either).
             Err(error) if error.is_namespace_terminating() => {}
-            Err(error) => {
-                self.recorder.warning(by.regarding.clone(), &format!("Failed{verb}"), format!("Error {doing}: {error}"))
-            }
+            Err(error) => self.recorder.warning(
+                by.regarding.clone(),
+                &format!("Failed{verb}"),
+                format!("Error {doing}{what}: {error}"),
+            ),
         }
     }
 }

@@ -66,7 +66,8 @@ impl View for Slim {
 
 /// The controller.
 pub struct Garbage {
-    informers: Vec<Informer<Slim>>,
+    /// Of everything.
+    pub informers: Vec<Informer<Slim>>,
     kinds: BTreeMap<(String, String), Resource>,
 }
 

@@ -11,11 +11,13 @@
 //! Leaves out: cloud controllers, volumes, autoscaling, certificates (CSR), tokens (the API server makes them).
 
 pub mod core;
+mod cronjob;
 mod deployment;
 mod endpoints;
 mod garbage;
 mod namespace;
 mod nodes;
+mod quotas;
 mod replicaset;
 pub mod views;
 mod workloads;
@@ -60,6 +62,9 @@ impl Handle {
 
 /// The user agent of all controllers, by which the server names the field manager.
 const AGENT: &str = "kube-controller-manager";
+
+/// How often a complete discovery is waited for: who knows only a part collects only a part.
+const DISCOVERY_TRIES: usize = 60;
 
 /// Makes a client for a service account's name, or for `controller-manager` (the user `system:kube-controller-manager`).
 pub type Clients = Arc<dyn Fn(&str) -> Client + Send + Sync>;
@@ -152,7 +157,8 @@ pub fn run(env: &Env, clients: Clients, options: Options) -> Result<Handle, Stri
     s.run(&sources.nodes);
     s.run(&sources.slices);
     s.run(&sources.endpoints);
-    drop(env.spawn("garbage-collector", garbage_when_discovered(env.clone(), clients, options.workers))); // detached: ends with the process
+    let discovered = when_discovered(env.clone(), clients, options.workers, pods);
+    drop(env.spawn("garbage-collector", discovered)); // detached: ends with the process
     Ok(Handle { running: s.running })
 }
 
@@ -185,6 +191,10 @@ fn run_workloads(s: &mut Starter, shared: &Shared) {
     });
     s.start(workloads::Jobs { jobs: Informer::clone(&jobs), pods: Informer::clone(shared.pods) });
     s.start(workloads::TtlAfterFinished { jobs: jobs.clone() });
+    let crons: Informer<CronJob> = s.inform(&resources::CRONJOBS);
+    jobs.index(replicaset::BY_OWNER, replicaset::owner_values);
+    s.start(cronjob::CronJobs { crons: crons.clone(), jobs: jobs.clone() });
+    s.run(&crons);
     s.start(workloads::Budgets {
         budgets: Informer::clone(&budgets),
         pods: Informer::clone(shared.pods),
@@ -201,18 +211,31 @@ fn run_workloads(s: &mut Starter, shared: &Shared) {
     s.run(&budgets);
 }
 
-/// Discovers what there is, then starts the garbage collector.
-async fn garbage_when_discovered(env: Env, clients: Clients, workers: usize) {
+/// Discovers what there is, then starts the garbage collector and what counts for quotas.
+async fn when_discovered(env: Env, clients: Clients, workers: usize, pods: Informer<Pod>) {
     let client = clients(garbage::Garbage::ACCOUNT).with_agent(AGENT);
+    let mut tries = 0;
     let served = loop {
+        tries += 1;
         match discover(&client).await {
-            Ok(served) => break served,
+            Ok(found) if found.missing.is_empty() => break found.served,
+            Ok(found) if tries > DISCOVERY_TRIES => {
+                tracing::warn!(missing = ?found.missing, "objects of these groups are not collected");
+                break found.served;
+            }
+            Ok(found) => tracing::debug!(missing = ?found.missing, "discovery is not complete"),
             Err(error) => tracing::debug!(%error, "discovery failed"),
         }
         time::sleep(time::Duration::from_secs(1)).await;
     };
+    let garbage = garbage::Garbage::new(&env, &client, &served);
+    let counter = clients(quotas::Quotas::ACCOUNT).with_agent(AGENT);
+    let quotas = Informer::start(&env, &counter, Selection::all(&resources::RESOURCEQUOTAS));
+    let quotas = quotas::Quotas::new(quotas, pods, garbage.informers.clone(), &served);
+    let recorder = Recorder::start(&env, &counter, quotas::Quotas::NAME, "");
+    start(&env, &counter, &recorder, quotas, workers);
     let recorder = Recorder::start(&env, &client, garbage::Garbage::NAME, "");
-    start(&env, &client, &recorder, garbage::Garbage::new(&env, &client, &served), workers);
+    start(&env, &client, &recorder, garbage, workers);
 }
 
 #[cfg(test)]

@@ -55,9 +55,9 @@ impl Controller for Namespaces {
                     Err(error) if error.is_not_found() => return Ok(World::default()),
                     Err(error) => return Err(error),
                 };
-            for served in
-                discover(client).await?.into_iter().filter(|s| s.resource.namespaced && s.can(&["list", "delete"]))
-            {
+            let found = discover(client).await?;
+            world.failed.extend(found.missing); // there may be something left that nobody can see
+            for served in found.served.into_iter().filter(|s| s.resource.namespaced && s.can(&["list", "delete"])) {
                 let request = ListRequest {
                     namespace: Some(key.name.clone()),
                     metadata_only: true,

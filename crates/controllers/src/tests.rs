@@ -226,3 +226,30 @@ async fn jobs_count_every_pod_once() {
     assert!(pods.len() == 10 && pods.iter().all(|p| p.metadata.finalizers.is_empty()), "{}", pods.len());
     jobs.until(|i| i.is_empty()).await; // their time to live is over
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cron_job_makes_jobs_by_the_clock() {
+    let s = setup().await;
+    let job = json!({"spec": {"template": template("one"), "selector": {"matchLabels": {"app": "a"}}, "completions": 1, "parallelism": 1}});
+    let spec = json!({"schedule": "*/2 * * * *", "concurrencyPolicy": "Allow", "jobTemplate": job, "successfulJobsHistoryLimit": 1});
+    let metadata = json!({"name": "c", "creationTimestamp": "1970-01-01T02:46:40Z"});
+    s.client
+        .create(&resources::CRONJOBS, "default", json!({"metadata": metadata, "spec": spec}))
+        .await
+        .expect("create");
+    let jobs: Informer<Job> = Informer::start(&s.env, &s.client, Selection::all(&resources::JOBS));
+    let crons: Informer<CronJob> = Informer::start(&s.env, &s.client, Selection::all(&resources::CRONJOBS));
+    let done =
+        |name: &'static str| move |i: &Informer<Job>| i.get("default", name).is_some_and(|j| j.status.succeeded == 1);
+    // 10,000 seconds are 166 minutes and 40 seconds: the first job is for minute 168.
+    jobs.until(done("c-168")).await;
+    assert_eq!(s.env.wall().unix_seconds() / 60, 168);
+    jobs.until(done("c-170")).await;
+    jobs.until(|i| i.get("default", "c-168").is_none()).await;
+    let last = |i: &Informer<CronJob>| {
+        let status = i.get("default", "c").map(|c| c.status.clone()).unwrap_or_default();
+        status.active.is_empty() && status.last_schedule_time.as_deref() == Some("1970-01-01T02:50:00Z")
+    };
+    crons.until(last).await;
+    assert!(s.api.writes().iter().any(|w| w.contains("cronjobs/c/status")), "by the status subresource");
+}

@@ -33,6 +33,8 @@ pub const SPEC: Spec = Spec {
         ("kubelet-certificate-authority", "Authority of kubelets' serving certificates."),
         ("kubelet-client-certificate", "Certificate shown to kubelets."),
         ("kubelet-client-key", "Its key."),
+        ("max-mutating-requests-inflight", "Writes that are answered at once; others wait in line."),
+        ("max-requests-inflight", "Reads that are answered at once; others wait in line."),
         ("secure-port", "Port to listen on."),
         ("service-account-issuer", "Issuer of service account tokens."),
         (
@@ -88,6 +90,7 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
         .get("event-ttl")
         .map_or(Some(3_600_000_000_000), api::time::parse_duration)
         .ok_or("flag --event-ttl: no duration such as 1h0m0s")?;
+    let defaults = ServerConfig::default();
     Ok(server::Options {
         store,
         settings: Settings {
@@ -104,7 +107,9 @@ async fn options(env: &Env, flags: &Flags) -> Result<server::Options, String> {
             anonymous: flags.bool("anonymous-auth", true)?,
             anonymous_paths: None,
             kubelet: kubelet_client(flags)?,
-            ..ServerConfig::default()
+            reads_max: flags.parsed("max-requests-inflight", defaults.reads_max)?,
+            writes_max: flags.parsed("max-mutating-requests-inflight", defaults.writes_max)?,
+            ..defaults
         },
         signer: pki::signer(&signing)?,
         listen: vec![SocketAddr::new(bind, port)],
@@ -156,6 +161,7 @@ fn serving(
                 "apiserver",
                 || authority.server("kube-apiserver", &names, &addresses, now),
                 &stamp,
+                now,
             )
         }
     }

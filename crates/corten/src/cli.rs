@@ -8,9 +8,37 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+const START: &str = "\
+Start here, as root:
+  corten up                                     a cluster with one node in /var/lib/corten
+  export KUBECONFIG=/var/lib/corten/kubeconfig  how to reach it
+  corten image load app.tar                     an image from `docker save`; or let nodes pull it from a registry
+  corten kubectl create deployment web --image=IMAGE
+  corten status                                 what is ready, and what keeps the rest from it
+  corten reset --yes                            removes all of it
+
+controller-manager, scheduler, kubelet, proxy and apiserver take upstream's flags; `corten COMPONENT --help` lists
+those that act. CORTEN_LOG=debug makes the log longer.";
+
+const UP: &str = "\
+The command returns when the nodes are ready. If the data directory holds a cluster, that one is taken up again with
+its pods, which run on while no process of Corten does. Several clusters live side by side in different data
+directories, each with ports and ranges of its own.
+
+Examples:
+  corten up --nodes 3                            three nodes on this machine
+  corten up --data-dir ~/lab --foreground        somewhere else, with the log in the terminal; Ctrl-C ends it
+  corten up --container-runtime-endpoint unix:///run/containerd/containerd.sock";
+
 /// Kubernetes, whole, in one binary.
 #[derive(Parser)]
-#[command(name = "corten", version, about = "Kubernetes, whole, in one binary", disable_help_subcommand = true)]
+#[command(
+    name = "corten",
+    version,
+    about = "Kubernetes, whole, in one binary",
+    after_help = START,
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -19,8 +47,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start a cluster on this machine, or take up the one that is there
+    #[command(after_help = UP)]
     Up(Up),
-    /// Say how the cluster is
+    /// Say how the cluster is, and why what is not ready is not
     Status(Place),
     /// End the cluster's process; its pods keep running
     Down(Place),
@@ -130,7 +159,7 @@ pub fn run(args: &[String]) -> ExitCode {
         .init();
     let result = match cli.command {
         Command::Up(o) => lifecycle::up(o),
-        Command::Status(place) => lifecycle::status(&place),
+        Command::Status(place) => crate::status::run(&place),
         Command::Down(place) => lifecycle::down(&place),
         Command::Reset { place, key_dir, yes } => lifecycle::reset(&place, key_dir.as_deref(), yes),
         Command::Image(Image::Load { file, place, name }) => crate::images::load(&place, &file, name.as_deref()),

@@ -340,7 +340,7 @@ fn kubelet_serving(flags: &Flags, env: &Env, root: &Path, name: &str, ip: IpAddr
             let authority = pki::Authority::open(&dir, now)?;
             let (names, addresses) = ([name.to_string(), "localhost".into()], [ip, IpAddr::from([127, 0, 0, 1])]);
             let make = || authority.server(&format!("system:node:{name}"), &names, &addresses, now);
-            authority.kept(&dir, "kubelet", make, &format!("{names:?} {addresses:?}"))
+            authority.kept(&dir, "kubelet", make, &format!("{names:?} {addresses:?}"), now)
         }
         _ => Err("flags --tls-cert-file and --tls-private-key-file are needed together".into()),
     }

@@ -1,6 +1,7 @@
 //! The cluster's process: store, API server, controllers, scheduler, and the first node.
 
 use crate::cluster::Cluster;
+use crate::kubeconfig;
 use crate::node::{self, NodeOptions};
 use crate::paths::{self, Paths};
 use crate::{pki, server};
@@ -38,9 +39,11 @@ pub async fn run(env: Env, cluster: Cluster, options: Options, progress: Progres
         "admin",
         || authority.client("kubernetes-admin", &["system:masters"], now),
         "admin",
+        now,
     )?;
-    let kubeconfig = kubeconfig(&format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port), &authority.cert, &admin);
-    write_kubeconfig(&options.kubeconfig, &kubeconfig, &authority.cert)?;
+    let server_url = format!("https://{}:{}", Ipv4Addr::LOCALHOST, cluster.port);
+    let text = kubeconfig::text(&server_url, &authority.cert, &admin);
+    kubeconfig::write(&options.kubeconfig, &text, &authority.cert)?;
     let local = |user: &str, groups: Vec<String>| {
         Local::new(server.clone(), User { name: user.into(), groups, ..User::default() })
     };
@@ -94,6 +97,7 @@ fn serving(authority: &pki::Authority, dir: &Path, name: &str, address: IpAddr, 
         &format!("kubelet-{name}"),
         || authority.server(&format!("system:node:{name}"), &names, &addresses, now),
         &stamp,
+        now,
     )
 }
 
@@ -115,13 +119,19 @@ async fn control_plane(
     .map(String::from);
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), cluster.address, IpAddr::V4(cluster.service_address(1))];
     let stamp = format!("{names:?} {addresses:?}");
-    let pair =
-        authority.kept(&dir, "apiserver", || authority.server("kube-apiserver", &names, &addresses, now), &stamp)?;
+    let pair = authority.kept(
+        &dir,
+        "apiserver",
+        || authority.server("kube-apiserver", &names, &addresses, now),
+        &stamp,
+        now,
+    )?;
     let kubelet = authority.kept(
         &dir,
         "apiserver-kubelet-client",
-        || authority.client("kube-apiserver-kubelet-client", &["system:masters"], now),
-        "kubelet-client",
+        || authority.client(crate::roles::KUBELET_CLIENT, &[], now),
+        crate::roles::KUBELET_CLIENT,
+        now,
     )?;
     let store = server::open_log(env, &options.paths.store(), &cluster.key_file()).await?;
     let public = ["/healthz", "/livez", "/readyz", "/version"].map(String::from).to_vec();
@@ -183,36 +193,6 @@ fn controllers(env: &Env, server: &Arc<Server>, cluster: &Cluster, authority: &p
     Ok(())
 }
 
-/// A kubeconfig with embedded certificates.
-pub fn kubeconfig(server: &str, ca: &str, pair: &pki::Pair) -> String {
-    use base64::Engine as _;
-    let b64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    format!(
-        "apiVersion: v1\nkind: Config\nclusters:\n- name: corten\n  cluster:\n    server: {server}\n    certificate-authority-data: {}\nusers:\n- name: corten\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\ncontexts:\n- name: corten\n  context:\n    cluster: corten\n    user: corten\ncurrent-context: corten\n",
-        b64(ca),
-        b64(&pair.cert),
-        b64(&pair.key)
-    )
-}
-
-/// Whether a kubeconfig leads to the cluster with this authority.
-pub fn is_ours(kubeconfig: &str, authority: &str) -> bool {
-    use base64::Engine as _;
-    !authority.is_empty() && kubeconfig.contains(&base64::engine::general_purpose::STANDARD.encode(authority))
-}
-
-/// Writes the administrator's kubeconfig, but never over somebody else's.
-fn write_kubeconfig(path: &Path, text: &str, authority: &str) -> Result<(), String> {
-    let there = std::fs::read_to_string(path).unwrap_or_default();
-    if !there.trim().is_empty() && !is_ours(&there, authority) {
-        return Err(format!(
-            "{} is not of this cluster and is left alone: remove it, or say with --kubeconfig where this cluster's shall be",
-            path.display()
-        ));
-    }
-    paths::write(path, text.as_bytes(), true)
-}
-
 /// The bridge that leads from this machine to its nodes in namespaces; its address is the first node's.
 fn network_of_nodes(cluster: &Cluster) -> Result<(), String> {
     network::hosts::bridge(&cluster.id, cluster.node_address(1), 24)
@@ -238,9 +218,11 @@ fn extra_node(
         &format!("node-{name}"),
         || authority.client(&format!("system:node:{name}"), &["system:nodes"], now),
         &name,
+        now,
     )?;
     let node_dir = options.paths.node(&name);
-    let config = kubeconfig(&format!("https://{}:{}", cluster.address, cluster.port), &authority.cert, &pair);
+    let url = format!("https://{}:{}", cluster.address, cluster.port);
+    let config = kubeconfig::text(&url, &authority.cert, &pair);
     let kubeconfig = node_dir.join("kubeconfig");
     paths::write(&kubeconfig, config.as_bytes(), true)?;
     serving(authority, &dir, &name, address, now)?;

@@ -1,7 +1,8 @@
-//! `corten up`, `status`, `down`, `reset`: the cluster's process from outside.
+//! `corten up`, `down`, `reset`: the cluster's process from outside.
 
 use crate::cluster::{self, Claims, Cluster};
 use crate::daemon::{self, Options};
+use crate::kubeconfig;
 use crate::paths::{self, Paths};
 use platform::Env;
 use std::io::{BufRead as _, Write as _};
@@ -51,14 +52,8 @@ pub struct Place {
     pub kubeconfig: Option<PathBuf>,
 }
 
-/// Where the administrator's kubeconfig is: as said now, as said last time, or in the data directory.
-fn kubeconfig(data: &Path, given: &Option<PathBuf>, cluster: Option<&Cluster>) -> PathBuf {
-    let known = cluster.and_then(|c| c.wish.kubeconfig.as_ref());
-    given.as_ref().or(known).cloned().unwrap_or_else(|| data.join("kubeconfig"))
-}
-
 /// Whether a process is ours and alive.
-fn running(paths: &Paths) -> Option<i32> {
+pub fn running(paths: &Paths) -> Option<i32> {
     let pid: i32 = std::fs::read_to_string(paths.data.join("corten.pid")).ok()?.trim().parse().ok()?;
     let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let data = paths.data.to_string_lossy().into_owned();
@@ -147,8 +142,7 @@ fn foreground(o: &Up, paths: Paths) -> Result<(), String> {
     let _lock = paths::lock(&paths.data.join("lock"), Duration::from_secs(2))?.ok_or_else(busy)?;
     let cluster = settle(o, &paths)?;
     paths::write(&paths.data.join("corten.pid"), std::process::id().to_string().as_bytes(), false)?;
-    let kubeconfig = kubeconfig(&paths.data, &None, Some(&cluster));
-    let options = Options { kubeconfig, paths };
+    let options = Options { kubeconfig: kubeconfig::find(&paths, None)?, paths };
     let started = Instant::now();
     let pipe = o.progress_fd.map(|fd| {
         use std::os::fd::FromRawFd as _;
@@ -234,10 +228,20 @@ fn background(o: &Up, paths: &Paths) -> Result<(), String> {
         ));
     }
     println!(
-        "\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  corten kubectl get nodes\n  corten kubectl create deployment hello --image=IMAGE",
-        kubeconfig(&paths.data, &None, Cluster::load(paths)?.as_ref()).display()
+        "\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  {command} kubectl get nodes\n  {command} kubectl create deployment hello --image=IMAGE",
+        kubeconfig::find(paths, None)?.display(),
+        command = command_name()
     );
     Ok(())
+}
+
+/// How to call this binary from the user's shell: its name if the shell finds it, else its path.
+pub fn command_name() -> String {
+    let Ok(me) = std::env::current_exe() else { return "corten".into() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|d| d.join("corten")).find(|p| p.is_file());
+    let same = found.and_then(|p| p.canonicalize().ok()).is_some_and(|p| p == me);
+    if same { "corten".into() } else { me.display().to_string() }
 }
 
 /// `corten down`: ends the process; pods keep running until `reset`, and `up` takes them over.
@@ -275,56 +279,6 @@ fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     let _ = std::fs::remove_file(paths.data.join("corten.pid"));
-    Ok(())
-}
-
-/// `corten status`.
-pub fn status(place: &Place) -> Result<(), String> {
-    let paths = Paths::new(&place.data_dir);
-    let Some(cluster) = Cluster::load(&paths)? else {
-        return Err(format!("there is no cluster in {}: `corten up` makes one", place.data_dir.display()));
-    };
-    let data = place.data_dir.canonicalize().unwrap_or_else(|_| place.data_dir.clone());
-    let pid = running(&Paths::new(&data));
-    println!("cluster   {} in {}", cluster.id, data.display());
-    println!(
-        "process   {}",
-        pid.map_or("not running: start it with `corten up`".into(), |p| format!("running, pid {p}"))
-    );
-    println!("ranges    pods {}, services {}", cluster.pod_range, cluster.service_range);
-    println!("server    https://127.0.0.1:{}", cluster.port);
-    let kubeconfig = kubeconfig(&data, &place.kubeconfig, Some(&cluster));
-    println!("kubeconfig {}", kubeconfig.display());
-    if pid.is_none() {
-        return Ok(());
-    }
-    let result: Result<String, String> = crate::cli::block_on(async move {
-        let env = Env::system("status");
-        let config = client::Config::load(&kubeconfig, None).map_err(|e| e.to_string())?;
-        let https = client::Https::new(&env, config).map_err(|e| e.to_string())?;
-        let client = client::Client::new(Arc::new(https), "corten-status");
-        let mut out = String::new();
-        for (resource, what) in [(&client::resources::NODES, "nodes"), (&client::resources::PODS, "pods")] {
-            let page =
-                client.transport().list(client::ListRequest::all(resource.clone())).await.map_err(|e| e.to_string())?;
-            let items: Vec<serde_json::Value> =
-                page.items.iter().filter_map(|i| serde_json::from_slice(i).ok()).collect();
-            let ready = items
-                .iter()
-                .filter(|i| {
-                    i["status"]["conditions"]
-                        .as_array()
-                        .is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
-                })
-                .count();
-            out.push_str(&format!("{what:<9} {} of {} ready\n", ready, items.len()));
-        }
-        Ok(out)
-    });
-    match result {
-        Ok(text) => print!("{text}"),
-        Err(e) => println!("the API server does not answer: {e}"),
-    }
     Ok(())
 }
 
@@ -372,7 +326,7 @@ pub fn reset(place: &Place, key_dir: Option<&Path>, yes: bool) -> Result<(), Str
         network::hosts::reset(&cluster.id, &cluster.run_dir().join("hosts")).map_err(|e| e.to_string()),
     );
     note("run directory", remove_all(&cluster.run_dir()));
-    note("kubeconfig", remove_kubeconfig(&kubeconfig(&data, &place.kubeconfig, Some(&cluster)), &canonical));
+    note("kubeconfig", kubeconfig::remove(&canonical, place.kubeconfig.as_deref()));
     note("encryption key", remove_file(&cluster.key_file()));
     for dir in [paths::KEY_DIR, "/etc/corten"] {
         let _ = std::fs::remove_dir(dir); // stays if another cluster keeps something there
@@ -420,13 +374,6 @@ fn remove_file(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Removes the administrator's kubeconfig, unless somebody has put another file there.
-fn remove_kubeconfig(path: &Path, paths: &Paths) -> Result<(), String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let ca = std::fs::read_to_string(paths.pki().join("ca.crt")).unwrap_or_default();
-    if daemon::is_ours(&text, &ca) { remove_file(path) } else { Ok(()) }
-}
-
 /// Detaches every mount below a directory.
 fn unmount_below(dir: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| e.to_string())?;
@@ -453,7 +400,7 @@ fn remove_all(dir: &Path) -> Result<(), String> {
 
 /// The directory itself may be the user's: only what is in it goes, and it too if it is empty then.
 fn remove_contents(dir: &Path) -> Result<(), String> {
-    let files = ["corten.pid", "corten.log", "corten.tmp", "kubeconfig", "kubeconfig.tmp", "cluster.tmp", "lock"];
+    let files = ["corten.pid", "corten.log", ".corten.pid.new", ".kubeconfig.new", ".cluster.json.new", "lock"];
     for name in ["nodes", "store", "pki"].into_iter().chain(files).chain(["cluster.json"]) {
         let path = dir.join(name);
         let result = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };

@@ -14,6 +14,7 @@ mod daemon;
 mod etcd_store;
 mod flags;
 mod images;
+mod kubeconfig;
 mod lifecycle;
 mod node;
 mod paths;
@@ -21,6 +22,7 @@ mod pki;
 mod preflight;
 mod roles;
 mod server;
+mod status;
 
 use std::process::ExitCode;
 

@@ -73,11 +73,13 @@ pub fn write(path: &Path, bytes: &[u8], secret: bool) -> Result<(), String> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(fail)?;
     }
-    let temporary = path.with_extension("tmp");
+    // The whole name, so that two files' temporaries never meet; made anew, so that a leftover's mode is not inherited.
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.new"));
+    let _ = std::fs::remove_file(&temporary);
     let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(if secret { 0o600 } else { 0o644 })
         .open(&temporary)
         .map_err(fail)?;
@@ -88,4 +90,23 @@ pub fn write(path: &Path, bytes: &[u8], secret: bool) -> Result<(), String> {
 /// Reads a file as text.
 pub fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|e| format!("read {}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_leftover_gives_a_secret_no_wider_mode() {
+        let dir = std::env::temp_dir().join(format!("corten-paths-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("make a directory");
+        std::fs::write(dir.join(".ca.key.new"), "half").expect("write");
+        write(&dir.join("ca.crt"), b"certificate", false).expect("write");
+        write(&dir.join("ca.key"), b"key", true).expect("write");
+        let mode = |name: &str| std::fs::metadata(dir.join(name)).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode("ca.crt"), mode("ca.key")), (0o644, 0o600));
+        assert_eq!(std::fs::read_dir(&dir).expect("readable").count(), 2, "no temporary stays");
+        std::fs::remove_dir_all(&dir).expect("remove");
+    }
 }

@@ -27,9 +27,12 @@ pub struct Authority {
     pub cert: String,
 }
 
-const YEARS: i64 = 365 * 24 * 3600;
+/// Seconds for which a certificate holds.
+const CERTIFICATE_LIFE: i64 = 365 * 24 * 3600;
+/// The authority outlives what it signs.
+const AUTHORITY_LIFE: i64 = 10 * CERTIFICATE_LIFE;
 
-fn validity(params: &mut CertificateParams, now: i64, years: i64) {
+fn validity(params: &mut CertificateParams, now: i64, life: i64) {
     let at = |unix: i64| {
         let text = api::time::format_seconds(unix);
         let part = |range: std::ops::Range<usize>| text.get(range).and_then(|t| t.parse::<i32>().ok()).unwrap_or(1);
@@ -37,7 +40,7 @@ fn validity(params: &mut CertificateParams, now: i64, years: i64) {
     };
     // From yesterday: clocks differ.
     params.not_before = at(now - 24 * 3600);
-    params.not_after = at(now + years * YEARS);
+    params.not_after = at(now + life);
 }
 
 impl Authority {
@@ -51,7 +54,7 @@ impl Authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.key_usages =
                 vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-            validity(&mut params, now, 10);
+            validity(&mut params, now, AUTHORITY_LIFE);
             let cert = params.self_signed(&key).map_err(|e| format!("make the authority: {e}"))?;
             paths::write(&cert_path, cert.pem().as_bytes(), false)?;
             paths::write(&key_path, key.serialize_pem().as_bytes(), true)?;
@@ -91,28 +94,41 @@ impl Authority {
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![usage];
-        validity(&mut params, now, 1);
+        validity(&mut params, now, CERTIFICATE_LIFE);
         let cert = params.signed_by(&key, &self.issuer).map_err(fail)?;
         Ok(Pair { cert: cert.pem(), key: key.serialize_pem() })
     }
 
-    /// A pair kept in files, made again when its names change or its end is near.
+    /// A pair kept in files, made again when its names change or less than a quarter of its life is left.
+    ///
+    /// Beside it, `<file>.names` says for which names and until when it holds; it is there only if the pair is whole.
     pub fn kept(
         &self,
         dir: &Path,
         file: &str,
         make: impl FnOnce() -> Result<Pair, String>,
         names: &str,
+        now: i64,
     ) -> Result<Pair, String> {
-        let (cert, key, stamp) =
-            (dir.join(format!("{file}.crt")), dir.join(format!("{file}.key")), dir.join(format!("{file}.names")));
-        if key.exists() && paths::read(&stamp).is_ok_and(|s| s == names) {
+        let at = |end: &str| dir.join(format!("{file}.{end}"));
+        let (cert, key, stamp) = (at("crt"), at("key"), at("names"));
+        let holds = |s: &str| {
+            s.rsplit_once("\nuntil ").is_some_and(|(n, until)| {
+                n == names && until.trim().parse().is_ok_and(|t: i64| t - now > CERTIFICATE_LIFE / 4)
+            })
+        };
+        if paths::read(&stamp).is_ok_and(|s| holds(&s)) {
             return Ok(Pair { cert: paths::read(&cert)?, key: paths::read(&key)? });
         }
         let pair = make()?;
+        if let Err(e) = std::fs::remove_file(&stamp)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(format!("remove {}: {e}", stamp.display()));
+        }
         paths::write(&cert, pair.cert.as_bytes(), false)?;
         paths::write(&key, pair.key.as_bytes(), true)?;
-        paths::write(&stamp, names.as_bytes(), false)?;
+        paths::write(&stamp, format!("{names}\nuntil {}", now + CERTIFICATE_LIFE).as_bytes(), false)?;
         Ok(pair)
     }
 }
@@ -200,4 +216,26 @@ pub fn encryption_key(path: &PathBuf) -> Result<[u8; 32], String> {
     }
     let bytes = std::fs::read(path).map_err(|e| format!("read {}: {e}", path.display()))?;
     bytes.try_into().map_err(|_| format!("{} is no key of 32 bytes", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_pair_is_renewed_in_time_and_when_names_change() {
+        let dir = std::env::temp_dir().join(format!("corten-pki-{}", std::process::id()));
+        let now = 1_800_000_000;
+        let authority = Authority::open(&dir, now).expect("an authority");
+        let kept = |names: &str, now: i64| {
+            let pair = authority.kept(&dir, "a", || authority.client("a", &[], now), names, now);
+            pair.expect("a pair").cert
+        };
+        let first = kept("a", now);
+        assert_eq!(kept("a", now + CERTIFICATE_LIFE / 2), first);
+        let renewed = kept("a", now + CERTIFICATE_LIFE * 4 / 5);
+        assert_ne!(renewed, first, "its end is near");
+        assert_ne!(kept("b", now + CERTIFICATE_LIFE * 4 / 5), renewed, "other names");
+        std::fs::remove_dir_all(&dir).expect("remove");
+    }
 }

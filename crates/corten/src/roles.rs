@@ -1,4 +1,5 @@
-//! Roles of our own components, beyond upstream's: the DNS publisher, and what a node reads besides upstream's rules.
+//! Roles of our own components, beyond upstream's: the DNS publisher, what a node reads besides upstream's rules, and the
+//! API server as a client of kubelets.
 
 use api::{Value, value::object};
 use client::{Client, Resource};
@@ -7,6 +8,9 @@ use serde_json::Value as Json;
 const GROUP: &str = "rbac.authorization.k8s.io";
 const DNS: &str = "corten:dns";
 const NODE: &str = "corten:node";
+
+/// The user that the API server is to kubelets: it may use their API, and nothing else.
+pub const KUBELET_CLIENT: &str = "system:corten:kubelet-client";
 
 /// Roles and bindings, as (role, binding).
 fn wanted() -> Vec<(Value, Value)> {
@@ -19,14 +23,19 @@ fn wanted() -> Vec<(Value, Value)> {
         rule("", &["services"], &["get", "create", "update", "patch"]),
         rule("discovery.k8s.io", &["endpointslices"], &["get", "create", "update", "patch", "delete"]),
     ];
-    let subject = object([("kind", "User".into()), ("apiGroup", GROUP.into()), ("name", "system:corten:dns".into())]);
+    let user = |name: &str| object([("kind", "User".into()), ("apiGroup", GROUP.into()), ("name", name.into())]);
     // A node's process is also its service proxy and its DNS: it reads what upstream's node role does not show.
     let node = vec![
         rule("", &["services"], &["get", "list", "watch"]),
         rule("discovery.k8s.io", &["endpointslices"], &["get", "list", "watch"]),
     ];
     let nodes = object([("kind", "Group".into()), ("apiGroup", GROUP.into()), ("name", "system:nodes".into())]);
-    vec![pair(DNS, dns, vec![subject].into()), pair(NODE, node, vec![nodes].into())]
+    let kubelet_api = ["nodes/proxy", "nodes/log", "nodes/stats", "nodes/metrics", "nodes/pods", "nodes/healthz"];
+    vec![
+        pair(DNS, dns, vec![user("system:corten:dns")].into()),
+        pair(NODE, node, vec![nodes].into()),
+        pair("corten:kubelet-client", vec![rule("", &kubelet_api, &["*"])], vec![user(KUBELET_CLIENT)].into()),
+    ]
 }
 
 fn pair(name: &str, rules: Vec<Value>, subjects: Value) -> (Value, Value) {

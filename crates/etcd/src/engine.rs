@@ -280,7 +280,8 @@ impl Store for Etcd {
         let ((keys, live_bytes), (history, _)) = (state.live(), state.history());
         let (revision, compacted) = (state.tip(), state.compacted());
         drop(state);
-        Status { revision, compacted, keys, live_bytes, history, disk_bytes: 0, trouble: self.mirror.trouble() }
+        let trouble = self.mirror.trouble();
+        Status { revision, compacted, keys, live_bytes, history, disk_bytes: 0, trouble, format: (0, 0) }
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, ReadError>> {

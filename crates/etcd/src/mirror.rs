@@ -11,7 +11,7 @@ use crate::remote::{Failed, Remote};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use platform::time::{Duration, sleep, timeout};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::core::splice::splice;
 use store::core::state::{Body, State, Version};
@@ -34,7 +34,7 @@ pub struct Mirror {
     pub remote: Remote,
     state: Mutex<State>,
     visible: watch::Sender<Revision>,
-    pending: Mutex<HashMap<u64, Option<Revision>>>,
+    pending: Mutex<BTreeMap<u64, Option<Revision>>>,
     trouble: Mutex<Option<String>>,
 }
 
@@ -52,7 +52,7 @@ impl Mirror {
             remote,
             state: Mutex::new(state),
             visible: watch::Sender::new(revision),
-            pending: Mutex::new(HashMap::new()),
+            pending: Mutex::new(BTreeMap::new()),
             trouble: Mutex::new(None),
         })
     }
@@ -182,7 +182,7 @@ impl Mirror {
 
 /// Everything at one revision, page by page.
 async fn read_all(layout: &Layout, seal: &dyn Seal, remote: &Remote) -> Result<(State, Revision), Failed> {
-    let mut kept = HashMap::new();
+    let mut kept = BTreeMap::new();
     let (key, range_end) = layout.kept();
     let revision = pages(remote, key, range_end, 0, |kv| {
         if let (Some(key), Some(found)) = (layout.kept_key_of(&kv.key), read_kept(&kv.value)) {

@@ -8,14 +8,17 @@
 //! `std::fs` or `std::net` (`cargo xtask tidy` reads them); everything random comes from [`Rng`].
 
 pub mod disk;
+pub mod limits;
+pub mod process;
 pub mod rng;
 pub mod time;
 pub mod watch;
 
+pub use limits::Limits;
 pub use rng::Rng;
 pub use time::{Instant, WallTime};
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone)]
 pub struct Env {
     shared: Arc<Shared>,
+    limits: Arc<Limits>,
 }
 
 struct Shared {
@@ -31,7 +35,7 @@ struct Shared {
     rng: Mutex<Rng>,
     clock: Clock,
     next_task: AtomicU64,
-    tasks: Mutex<HashMap<u64, tokio::task::AbortHandle>>,
+    tasks: Mutex<BTreeMap<u64, tokio::task::AbortHandle>>,
 }
 
 enum Clock {
@@ -62,9 +66,20 @@ impl Env {
             rng: Mutex::new(rng),
             clock,
             next_task: AtomicU64::new(0),
-            tasks: Mutex::new(HashMap::new()),
+            tasks: Mutex::new(BTreeMap::new()),
         };
-        Env { shared: Arc::new(shared) }
+        Env { shared: Arc::new(shared), limits: Arc::default() }
+    }
+
+    /// The same process with other bounds.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Env {
+        Env { limits: Arc::new(limits), ..self }
+    }
+
+    /// The bounds that everything in this process keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The process' name.
@@ -133,11 +148,7 @@ impl Env {
     /// Ends every task of this process at its next suspension point: a crash, or the last step of a shutdown.
     pub fn kill(&self) {
         let tasks = std::mem::take(&mut *self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut ids: Vec<_> = tasks.into_iter().collect();
-        ids.sort_by_key(|(id, _)| *id); // hash order must not decide anything
-        for (_, task) in ids {
-            task.abort();
-        }
+        tasks.into_values().for_each(|task| task.abort());
     }
 
     /// Number of tasks that run in this process.

@@ -5,7 +5,7 @@ use crate::core::framework::Wake;
 use crate::core::preempt::{Preemption, preempt};
 use crate::core::queue::{Entry, Queue};
 use crate::core::snapshot::{NodeInfo, Pod, Snapshot};
-use crate::views::{ClaimView, NamespaceView, NodeView, PodView};
+use crate::views::{BudgetView, ClaimView, NamespaceView, NodeView, PodView};
 use client::{At, Change, Client, DeleteOptions, Informer, PatchKind, Recorder, Regarding, Selection, resources};
 use platform::time::{Duration, Instant, sleep_until};
 use platform::{Env, Rng};
@@ -160,6 +160,14 @@ impl Shared {
         }
     }
 
+    fn budget_changed(&self, change: &Change<BudgetView>) {
+        let mut core = self.core();
+        match &change.new {
+            Some(budget) => drop(core.cluster.budgets.insert(change.key(), budget.clone())),
+            None => drop(core.cluster.budgets.remove(&change.key())),
+        }
+    }
+
     fn namespace_changed(&self, change: &Change<NamespaceView>) {
         let mut core = self.core();
         let name = change.key().name;
@@ -217,14 +225,18 @@ impl Core {
 
 /// Starts the scheduler.
 pub fn run(env: &Env, client: &Client, options: Options) -> Handle {
-    let shared =
-        Arc::new(Shared { core: Mutex::default(), news: Notify::new(), start: env.now(), name: options.name.clone() });
+    let core = Mutex::new(Core { queue: Queue::new(&env.limits().scheduler), ..Core::default() });
+    let shared = Arc::new(Shared { core, news: Notify::new(), start: env.now(), name: options.name.clone() });
     let counters = Arc::new(Counters::default());
     let client = client.with_agent("kube-scheduler");
     let pods: Informer<PodView> = Informer::new(Selection::all(&resources::PODS));
     let nodes: Informer<NodeView> = Informer::new(Selection::all(&resources::NODES));
     let claims: Informer<ClaimView> = Informer::new(Selection::all(&resources::PERSISTENTVOLUMECLAIMS));
     let namespaces: Informer<NamespaceView> = Informer::new(Selection::all(&resources::NAMESPACES));
+    let budgets: Informer<BudgetView> = Informer::new(Selection::all(&resources::PODDISRUPTIONBUDGETS));
+    let to = shared.clone();
+    budgets.on_change(move |change| to.budget_changed(change));
+    budgets.run(env, &client);
     let to = shared.clone();
     pods.on_change(move |change| to.pod_changed(change));
     let to = shared.clone();
@@ -247,6 +259,7 @@ pub fn run(env: &Env, client: &Client, options: Options) -> Handle {
         nodes.synced().await;
         claims.synced().await;
         namespaces.synced().await;
+        budgets.synced().await;
         Arc::new(worker).run(rng).await;
     };
     drop(env.spawn("scheduler", work)); // detached: it ends with the process

@@ -15,7 +15,7 @@ macro_rules! views {
     };
 }
 
-views!(PodView NodeView ClaimView NamespaceView);
+views!(PodView NodeView ClaimView NamespaceView BudgetView);
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, rename_all = "camelCase")]
@@ -233,4 +233,26 @@ pub struct ClaimSpec {
 #[serde(default)]
 pub struct NamespaceView {
     pub metadata: Meta,
+}
+
+/// A PodDisruptionBudget.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct BudgetView {
+    pub metadata: Meta,
+    pub spec: BudgetSpec,
+    pub status: BudgetStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct BudgetSpec {
+    pub selector: Option<client::Selector>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, rename_all = "camelCase")]
+pub struct BudgetStatus {
+    pub disruptions_allowed: i64,
+    pub disrupted_pods: BTreeMap<String, String>,
 }

@@ -1,18 +1,18 @@
 //! The processes of a cluster, each with an environment of its own that can be killed and started again.
 
-use crate::checks::Checks;
+use crate::checks::{self, Checks};
 use crate::net::{Door, Net};
 use crate::node::{self, Machine};
 use crate::trace::Trace;
 use apiserver::{Registry, Server, ServerConfig, Settings, Signer, User};
 use client::Client;
+use platform::Limits;
 use platform::disk::SimDisk;
 use platform::time::{Duration, Instant, sleep};
 use platform::{Env, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use store::log::Limits;
-use store::{AesGcm, Revision, Seal, Store, WatchItem};
+use store::{AesGcm, At, RangeRequest, Revision, Seal, Store, WatchItem};
 
 const EPOCH: i64 = 1_800_000_000;
 
@@ -105,10 +105,10 @@ impl Cluster {
     }
 
     /// The environment of a new process.
-    fn process(&mut self, name: &str) -> Env {
+    pub fn process(&mut self, name: &str) -> Env {
         self.starts += 1;
         let now = WallTime::from_unix(EPOCH, 0).plus(self.start.elapsed());
-        let env = Env::simulated(name, self.seed.wrapping_mul(1000) + self.starts, now);
+        let env = Env::simulated(name, self.seed.wrapping_mul(1000) + self.starts, now).limited(self.limits);
         self.processes.insert(name.into(), env.clone());
         env
     }
@@ -137,6 +137,39 @@ impl Cluster {
         }
     }
 
+    /// Damages a file that was durable as a whole; the server has to refuse it, with the file's name. Then the damage is undone.
+    pub async fn rot(&mut self, pick: u64, offset: u64) {
+        let names: Vec<String> =
+            self.disk.names().into_iter().filter(|n| n.ends_with(".log") || n.ends_with(".snap")).collect();
+        // The last segment's end may be torn lawfully.
+        let whole =
+            names.iter().filter(|n| n.ends_with(".snap") || Some(*n) != names.iter().rfind(|n| n.ends_with(".log")));
+        let whole: Vec<&String> = whole.collect();
+        // An older snapshot does not count any more.
+        let newest = names.iter().rfind(|n| n.ends_with(".snap"));
+        let whole: Vec<&String> = whole.into_iter().filter(|n| n.ends_with(".log") || Some(*n) == newest).collect();
+        let Some(name) = whole.get(pick as usize % whole.len().max(1)).map(|n| n.to_string()) else { return };
+        let at = offset % self.disk.size(&name).unwrap_or(1).max(1);
+        self.trace.note(&format!("byte {at} of {name} rots"));
+        if !self.disk.rot(&name, at) {
+            return;
+        }
+        let env = self.process("server");
+        let seal: Option<Arc<dyn Seal>> = AesGcm::new(&[(1, [3; 32])]).ok().map(|s| Arc::new(s) as Arc<dyn Seal>);
+        let opened = store::log::open(&env, Arc::new(self.disk.clone()), seal, self.limits.store).await;
+        env.kill();
+        self.disk.process_ended();
+        match opened.err() {
+            // A segment that a crash left behind before the one that counts is not read at all.
+            None if self.disk.size(&name).is_none() => return,
+            Some(store::log::OpenError::Corrupt(why)) if why.contains(&name) => {}
+            other => {
+                self.checks.violated(checks::ROT, format!("byte {at} of {name}: {:?}", other.map(|e| e.to_string())))
+            }
+        }
+        self.disk.rot(&name, at);
+    }
+
     /// Starts the API server on its store. Tries again while the disk fails.
     pub async fn start_server(&mut self) -> Result<(), String> {
         for _ in 0..50 {
@@ -160,7 +193,7 @@ impl Cluster {
 
     async fn try_server(&self, env: &Env) -> Result<Arc<Server>, String> {
         let seal: Arc<dyn Seal> = Arc::new(AesGcm::new(&[(1, [3; 32])]).map_err(|e| e.to_string())?);
-        let store = store::log::open(env, Arc::new(self.disk.clone()), Some(seal), self.limits)
+        let store = store::log::open(env, Arc::new(self.disk.clone()), Some(seal), self.limits.store)
             .await
             .map_err(|e| e.to_string())?;
         self.history(&*store).await?;
@@ -236,7 +269,12 @@ impl Cluster {
 
     /// A client that may do everything.
     pub fn admin(&self, name: &str) -> Client {
-        Client::new(Arc::new(Door::new(&self.net, name, user("admin", &["system:masters"]))), name)
+        self.client(name, "admin", &["system:masters"])
+    }
+
+    /// A client of the machine `name`, as a user.
+    pub fn client(&self, name: &str, who: &str, groups: &[&str]) -> Client {
+        Client::new(Arc::new(Door::new(&self.net, name, user(who, groups))), name)
     }
 }
 
@@ -244,18 +282,20 @@ impl Cluster {
 async fn record(store: Arc<dyn Store>, checks: Arc<Checks>) {
     let mut after = store.status().compacted;
     loop {
-        let Ok(mut watch) = store.watch("/registry/", after) else {
+        let objects = RangeRequest { at: At::Revision(after), ..RangeRequest::prefix("/registry/") };
+        let (Ok(range), Ok(mut watch)) = (store.range(objects).await, store.watch("/registry/", after)) else {
             // Lost in a reopening: the next revision that can be watched is the newest.
             after = store.revision().max(Revision(after.0 + 1));
             sleep(Duration::from_millis(1)).await;
             continue;
         };
+        checks.begin(&range.entries);
         while let Ok(item) = watch.next().await {
             match item {
                 WatchItem::Progress(at) => after = at,
                 WatchItem::Changes(batch) => {
                     after = batch.revision;
-                    batch.records.iter().for_each(|r| checks.truth(after.0, &r.entry.key));
+                    batch.records.iter().for_each(|r| checks.truth(r));
                 }
             }
         }

@@ -5,17 +5,22 @@
 //! [`run`]`(seed)` plays one seed to its end and answers what happened, with a hash of everything that crossed the network:
 //! the same seed gives the same hash. `cargo run -p sim -- --seeds 200` plays many, each twice.
 //!
-//! Checked by name ([`checks`]): no acknowledged write is lost; no revision is given out twice; watches are ordered, unique
-//! and complete; a pod runs on one node at a time, a stateful pod once; everything converges.
+//! Checked by name ([`NAMES`]) with every message and every change of the store, and at the end that everything converges and
+//! that, without faults, controllers and scheduler do what is asked for and no more.
 
 mod checks;
 mod cluster;
+mod judge;
 mod net;
 mod node;
+mod objects;
 mod runtime;
 mod scenario;
 mod trace;
+mod users;
+mod wire;
 
+pub use checks::NAMES;
 pub use scenario::{Outcome, run};
 
 #[cfg(test)]

@@ -11,10 +11,12 @@ use platform::time::{Duration, sleep};
 use platform::{Env, Rng, WallTime};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Pods that a hollow node has room for: few, so that room matters.
+const ROOM: u64 = 6;
 const LEASE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -29,6 +31,20 @@ pub struct PodView {
 #[serde(default, rename_all = "camelCase")]
 pub struct SpecView {
     pub node_name: String,
+    pub containers: Vec<ContainerView>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ContainerView {
+    pub image: String,
+}
+
+impl PodView {
+    /// It ends by itself.
+    fn is_job(&self) -> bool {
+        self.spec.containers.iter().any(|c| c.image == "job")
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,6 +69,8 @@ pub struct Machine {
     number: u64,
     checks: Arc<Checks>,
     running: Mutex<BTreeMap<String, (ObjectKey, u64)>>,
+    /// Pods that have ended by themselves.
+    done: Mutex<BTreeSet<String>>,
     started: Mutex<u64>,
 }
 
@@ -67,6 +85,7 @@ impl Machine {
             number,
             checks: checks.clone(),
             running: Mutex::default(),
+            done: Mutex::default(),
             started: Mutex::default(),
         })
     }
@@ -82,6 +101,10 @@ impl Machine {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         *started += 1;
         self.running().insert(meta.uid.clone(), (meta.key(), *started));
+    }
+
+    fn done(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop(&self, uid: &str) {
@@ -183,7 +206,7 @@ async fn beat(env: &Env, client: &Client, machine: &Machine) -> Result<(), Error
         .any(|c| c["type"] == "Ready" && c["status"] == "True");
     let stamp = api::time::format_seconds(env.wall().unix_seconds());
     if !ready {
-        let amounts = json!({"cpu": "8", "memory": "16Gi", "pods": "110"});
+        let amounts = json!({"cpu": "8", "memory": "16Gi", "pods": ROOM.to_string()});
         let condition = |kind: &str, status: &str| {
             json!({
                 "type": kind, "status": status, "reason": "Simulated", "message": "", "lastHeartbeatTime": stamp, "lastTransitionTime": stamp,
@@ -241,8 +264,8 @@ impl Agent {
 impl Controller for Agent {
     const NAME: &'static str = "kubelet";
     type Key = ObjectKey;
-    /// The pod, and its address if it runs.
-    type World = (Option<Arc<PodView>>, Option<String>);
+    /// The pod, and its phase and address if it was started.
+    type World = (Option<Arc<PodView>>, Option<(&'static str, String)>);
 
     fn routes(&self, routes: &mut Routes<ObjectKey>) {
         routes.on(&self.pods, |change| vec![change.key()]);
@@ -278,6 +301,9 @@ impl Controller for Agent {
                 }
                 return Ok((Some(pod), None));
             }
+            if self.machine.done().contains(uid) {
+                return Ok((Some(pod), Some(("Succeeded", String::new()))));
+            }
             if !runs {
                 sleep(self.pause(800)).await;
                 // It may have been told to end meanwhile.
@@ -285,8 +311,14 @@ impl Controller for Agent {
                     self.machine.start(&pod.metadata);
                 }
             }
-            let address = self.machine.running().contains_key(uid).then(|| ());
-            Ok((Some(pod.clone()), address.map(|()| self.machine.address(uid))))
+            if pod.is_job() && pod.status.phase == "Running" {
+                sleep(self.pause(3000)).await;
+                self.machine.stop(uid);
+                self.machine.done().insert(uid.clone());
+                return Ok((Some(pod), Some(("Succeeded", String::new()))));
+            }
+            let runs = self.machine.running().contains_key(uid);
+            Ok((Some(pod.clone()), runs.then(|| ("Running", self.machine.address(uid)))))
         })
     }
 
@@ -299,9 +331,12 @@ impl Controller for Agent {
             plan.push(Op::Delete { target, options, announce: None });
             return plan;
         }
-        let Some(address) = address else { return plan };
+        let Some((phase, address)) = address else { return plan };
         let ready = pod.status.conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        if pod.status.phase != "Running" || !ready {
+        if *phase == "Succeeded" && pod.status.phase != "Succeeded" {
+            let status = json!({"phase": "Succeeded"});
+            plan.push(Op::status(target, json!({"metadata": {"uid": pod.metadata.uid}, "status": status})));
+        } else if *phase == "Running" && (pod.status.phase != "Running" || !ready) {
             let stamp = api::time::format_seconds(now.unix_seconds());
             let mut conditions = pod.status.conditions.clone();
             conditions.retain(|c| c["type"] != "Ready");

@@ -1,11 +1,11 @@
 //! A container runtime that only counts, behind CRI: sandboxes and containers come to be and end, take their time, and
 //! outlive the kubelet. What runs in them is nothing.
 
-use crate::checks::Checks;
+use crate::checks::{Checks, ONE_CONTAINER};
 use platform::Rng;
 use platform::time::{Duration, Instant, sleep};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::mpsc;
 use wire::cri::*;
 use wire::service::{Io, Process};
@@ -41,6 +41,7 @@ struct Inner {
 
 /// One machine's runtime.
 pub struct SimCri {
+    me: Weak<SimCri>,
     node: String,
     number: u64,
     checks: Arc<Checks>,
@@ -61,7 +62,8 @@ impl SimCri {
     /// A runtime that has nothing.
     pub fn new(node: &str, number: u64, seed: u64, checks: &Arc<Checks>) -> Arc<SimCri> {
         let rng = Mutex::new(Rng::from_seed(seed).split(node));
-        Arc::new(SimCri {
+        Arc::new_cyclic(|me| SimCri {
+            me: me.clone(),
             node: node.into(),
             number,
             checks: checks.clone(),
@@ -97,8 +99,47 @@ impl SimCri {
     /// The power goes: nothing is left.
     pub fn power_off(&self) {
         let uids = self.uids();
-        *self.inner() = Inner::default();
+        {
+            let mut inner = self.inner();
+            *inner = Inner { next: inner.next, ..Inner::default() };
+        }
         uids.iter().for_each(|uid| self.checks.stopped(uid));
+    }
+
+    /// Runs a container; what is called `job` ends by itself.
+    async fn begin(&self, id: String) -> Result<(), Status> {
+        self.wait(100).await;
+        let now = self.now();
+        let (uid, name, twin, image) = {
+            let mut inner = self.inner();
+            let container = inner.containers.get_mut(&id).ok_or_else(|| gone("container", &id))?;
+            container.state = ContainerState::ContainerRunning;
+            container.started = now;
+            let (sandbox, own) = (container.sandbox.clone(), name_of(container));
+            let image = container.config.image.clone().map(|i| i.image).unwrap_or_default();
+            let sandbox = inner.sandboxes.get(&sandbox).filter(|s| s.ready).ok_or_else(|| gone("sandbox", &sandbox))?;
+            let meta = sandbox.config.metadata.clone().unwrap_or_default();
+            let same =
+                |c: &Box_| inner.sandboxes.get(&c.sandbox).is_some_and(|s| uid(s) == meta.uid) && name_of(c) == own;
+            let mut others = inner.containers.iter().filter(|(other, _)| **other != id);
+            let twin = others.find(|(_, c)| c.state == ContainerState::ContainerRunning && same(c));
+            (uid(sandbox), format!("{}/{}", meta.namespace, meta.name), twin.map(|(id, _)| id.clone()), image)
+        };
+        if let Some(twin) = twin {
+            self.checks.violated(ONE_CONTAINER, format!("{id} of {name} starts on {} while {twin} runs", self.node));
+        }
+        let stateful = name.contains("/db-");
+        self.checks.starts(&self.node, &uid, stateful.then_some(name.as_str()));
+        self.tell(&id, ContainerEventType::ContainerStartedEvent);
+        if image == "job" {
+            let me = self.me.clone();
+            drop(tokio::spawn(async move {
+                let Some(me) = me.upgrade() else { return };
+                me.wait(4000).await;
+                me.end(&id, 0); // unless a power cut took it away
+            }));
+        }
+        Ok(())
     }
 
     /// Ends a container, and tells.
@@ -143,6 +184,10 @@ impl SimCri {
         };
         inner.listeners.retain(|listener| listener.try_send(event.clone()).is_ok());
     }
+}
+
+fn name_of(container: &Box_) -> String {
+    container.config.metadata.as_ref().map(|m| m.name.clone()).unwrap_or_default()
 }
 
 fn uid(sandbox: &Sandbox) -> String {
@@ -335,23 +380,7 @@ impl Cri for SimCri {
     }
 
     async fn start_container(&self, r: StartContainerRequest) -> Result<(), Status> {
-        self.wait(100).await;
-        let now = self.now();
-        let (uid, name) = {
-            let mut inner = self.inner();
-            let container =
-                inner.containers.get_mut(&r.container_id).ok_or_else(|| gone("container", &r.container_id))?;
-            container.state = ContainerState::ContainerRunning;
-            container.started = now;
-            let sandbox = container.sandbox.clone();
-            let sandbox = inner.sandboxes.get(&sandbox).filter(|s| s.ready).ok_or_else(|| gone("sandbox", &sandbox))?;
-            let meta = sandbox.config.metadata.clone().unwrap_or_default();
-            (uid(sandbox), format!("{}/{}", meta.namespace, meta.name))
-        };
-        let stateful = name.contains("/db-");
-        self.checks.starts(&self.node, &uid, stateful.then_some(name.as_str()));
-        self.tell(&r.container_id, ContainerEventType::ContainerStartedEvent);
-        Ok(())
+        self.begin(r.container_id).await
     }
 
     async fn stop_container(&self, r: StopContainerRequest) -> Result<(), Status> {

@@ -365,6 +365,8 @@ pub struct Status {
     pub disk_bytes: u64,
     /// Why the store refuses writes, if it does.
     pub trouble: Option<String>,
+    /// The cluster version: the format that is written; and the newest that this program could write. 0: it has none.
+    pub format: (u32, u32),
 }
 
 /// The contract.
@@ -383,6 +385,12 @@ pub trait Store: Send + Sync + 'static {
     fn expire(&self, now: WallTime) -> BoxFuture<'_, Result<Option<WallTime>, CommitError>>;
     /// The newest visible revision.
     fn revision(&self) -> Revision;
+    /// If `at` may have been given out and was lost: the first revision after it that was not. Whoever resumes from there has
+    /// to read anew.
+    fn lost(&self, at: Revision) -> Option<Revision> {
+        let _ = at;
+        None
+    }
     /// Condition and sizes.
     fn status(&self) -> Status;
     /// Everything, at one revision.

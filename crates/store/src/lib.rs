@@ -15,7 +15,7 @@
 //! - Reads say at which revision they were answered. Revisions that are compacted or were lost in a power cut answer
 //!   [`ReadError::Compacted`] (HTTP 410), revisions not reached yet [`ReadError::Future`].
 //! - Secrets: `Change::put(..).sealed()` keeps the value encrypted on disk, by the [`Seal`] given to the engine.
-//! - Expiry: `expires` on a put; spawn [`run_expiry`], which commits a logged delete once the wall clock passes it.
+//! - Expiry: `expires` on a put; [`Store::expire`] commits logged deletes of what is due and says when to ask again.
 //! - [`Store::close`] before the process ends keeps revisions without a gap; a killed store restarts above its reservation.
 //!
 //! # Invariants
@@ -24,7 +24,6 @@
 
 mod contract;
 pub mod core;
-mod expiry;
 pub mod log;
 mod memory;
 pub mod model;
@@ -37,8 +36,7 @@ pub use contract::{
     Key, Meta, Range, RangeRequest, ReadError, Record, Revision, Snapshot, Status, Store, Watch, WatchItem,
     WatchSource,
 };
-pub use expiry::run_expiry;
-pub use log::{Limits, Log};
+pub use log::{Formats, Limits, Log};
 pub use memory::Memory;
 pub use seal::{AesGcm, Seal, SealError, Sealed};
 

@@ -49,18 +49,7 @@ fn release() -> Result<PathBuf, String> {
     if let Ok(path) = std::env::var("CORTEN_RELEASE_BIN") {
         return Ok(path.into());
     }
-    let text = run::output(
-        Command::new("cargo")
-            .args(["build", "--release", "--package", "corten", "--message-format=json-render-diagnostics"])
-            .current_dir(root())
-            .stderr(Stdio::inherit()),
-    )?;
-    let found = text
-        .lines()
-        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())
-        .filter_map(|v| v["executable"].as_str().map(PathBuf::from))
-        .last();
-    found.ok_or_else(|| "cargo built no executable".into())
+    run::built(&["--release", "--package", "corten"])
 }
 
 struct Bench {

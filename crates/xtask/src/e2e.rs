@@ -131,7 +131,9 @@ impl Cluster {
     fn all(&self) -> Result<(), String> {
         self.up()?;
         let archive = images::busybox(&self.dir)?;
-        self.corten(&["image", "load", &archive.display().to_string()])?;
+        for archive in [&archive, &images::web(&self.dir)?] {
+            self.corten(&["image", "load", &archive.display().to_string()])?;
+        }
         for k in self.kubectls() {
             let began = Instant::now();
             k.path_of_the_books().map_err(|e| format!("{}: {e}", k.name))?;
@@ -299,7 +301,7 @@ spec:
       containers:
       - name: web
         image: {image}
-        command: [httpd, -f, -v, -p, "8080", -h, /pages]
+        args: [/bin/web, --port, "8080", --pages, /pages]
         env:
         - name: WORD
           valueFrom: {{secretKeyRef: {{name: {name}-secret, key: word}}}}
@@ -319,7 +321,7 @@ spec:
   selector: {{app: {name}}}
   ports: [{{port: 80, targetPort: 8080}}]
 "#,
-        image = images::BUSYBOX
+        image = images::WEB
     )
 }
 
@@ -399,10 +401,10 @@ impl Kubectl<'_> {
         if word.trim() != "xyzzy" {
             return Err(format!("the secret reads {word:?}"));
         }
-        self.until("the log shows requests", &["logs", "-l", "app=web", "--tail=-1"], |t| {
-            t.contains("GET") || t.contains("url:/") || t.contains("response:200")
-        })?;
+        self.until("the log shows requests", &["logs", "-l", "app=web", "--tail=-1"], |t| t.contains("GET / 200"))?;
+        self.follow(&pod)?;
         self.exit_code(&pod)?;
+        self.one_shot()?;
         self.port_forward(&pod)?;
         self.change()
     }
@@ -419,6 +421,49 @@ impl Kubectl<'_> {
             run::until(&format!("node port {port} answers on {address}"), Duration::from_secs(20), || {
                 get(&format!("{address}:{port}")).is_some_and(|t| t.contains("hello from web"))
             })?;
+        }
+        Ok(())
+    }
+
+    /// `logs -f` shows a line when it is written, `get -w` a change when it happens; both end when they are told to.
+    fn follow(&self, pod: &str) -> Result<(), String> {
+        let out = self.cluster.dir.join("followed");
+        let started = |args: &[&str]| -> Result<run::Guard, String> {
+            let file = std::fs::File::create(&out).map_err(|e| e.to_string())?;
+            Ok(run::Guard(self.command(args).stdout(file).spawn().map_err(|e| e.to_string())?))
+        };
+        let shown = |word: &str| std::fs::read_to_string(&out).unwrap_or_default().contains(word);
+        let logs = started(&["logs", "-f", "--tail=0", pod])?;
+        run::until("a followed log shows a new request", PATIENCE, || {
+            let _ = self.run(&[
+                "exec",
+                pod,
+                "--",
+                "sh",
+                "-c",
+                "printf 'GET /followed HTTP/1.0\\r\\n\\r\\n' | nc 127.0.0.1 8080",
+            ]);
+            shown("GET /followed 404")
+        })?;
+        drop(logs);
+        let watch =
+            started(&["get", "configmap", "web-pages", "-w", "-o", "jsonpath={.metadata.labels.seen}{\"\\n\"}"])?;
+        run::until("a watch shows a change", PATIENCE, || {
+            let _ = self.run(&["label", "configmap", "web-pages", "seen=now", "--overwrite"]);
+            shown("now")
+        })?;
+        drop(watch);
+        self.run(&["label", "configmap", "web-pages", "seen-"]).map(drop)
+    }
+
+    /// `run --rm -i`: upstream's command line follows this pod by a protobuf watch.
+    fn one_shot(&self) -> Result<(), String> {
+        let image = format!("--image={}", images::BUSYBOX);
+        let args = ["run", "once", &image, "--restart=Never", "--rm", "-i", "--", "sh", "-c", "echo said; exit 3"];
+        let out = self.command(&args).output().map_err(|e| e.to_string())?;
+        let (text, wrong) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        if out.status.code() != Some(3) || !text.contains("said") || wrong.contains("watch") {
+            return Err(format!("run --rm ends with {}, not 3, or complains:\n{text}{wrong}", out.status));
         }
         Ok(())
     }

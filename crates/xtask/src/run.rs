@@ -28,9 +28,15 @@ pub fn corten() -> Result<PathBuf, String> {
     if let Ok(path) = std::env::var("CORTEN_BIN") {
         return Ok(path.into());
     }
+    built(&["--package", "corten"])
+}
+
+/// Builds something and gives the path of its executable.
+pub fn built(what: &[&str]) -> Result<PathBuf, String> {
     let text = output(
         Command::new("cargo")
-            .args(["build", "--package", "corten", "--message-format=json-render-diagnostics"])
+            .args(["build", "--message-format=json-render-diagnostics"])
+            .args(what)
             .current_dir(root())
             .stderr(Stdio::inherit()),
     )?;

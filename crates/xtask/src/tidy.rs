@@ -17,6 +17,18 @@ const FUNCTION_LINES_MAX: usize = 70;
 const DUPLICATE_BLOCK: usize = 15;
 const DUPLICATE_SHARE_MAX: f64 = 0.05;
 
+/// Code in which no order may come from hashes: tables that are walked are ordered.
+const ORDERED: &[&str] = &[
+    "crates/store/",
+    "crates/etcd/",
+    "crates/cache/",
+    "crates/client/",
+    "crates/controllers/",
+    "crates/scheduler/",
+    "crates/platform/",
+    "crates/apiserver/src/registry/",
+];
+
 /// Crates whose code also runs in the simulation.
 const SIMULATED: &[&str] = &["store", "cache", "client", "controllers", "scheduler"];
 
@@ -144,6 +156,7 @@ fn is_test(path: &str) -> bool {
     path.ends_with("tests.rs")
         || path.contains("/tests/")
         || path.contains("/benches/")
+        || path.contains("/examples/")
         || path.ends_with("suite.rs")
         || path.contains("/testing")
 }
@@ -197,6 +210,7 @@ fn file_rules(path: &str, text: &str) -> Vec<(&'static str, String)> {
             }
         }
     }
+    out.extend(order(path, production));
     let krate = path.split('/').nth(1).unwrap_or_default();
     if SIMULATED.contains(&krate) && !path.contains("https.rs") && !path.contains("kubeconfig.rs") {
         for w in [
@@ -212,6 +226,28 @@ fn file_rules(path: &str, text: &str) -> Vec<(&'static str, String)> {
             if word(w) {
                 out.push(("platform-only", format!("runs in the simulation, but names `{w}`: go through `platform`")));
             }
+        }
+    }
+    out
+}
+
+/// What a simulated run must not depend on: the order of hashes, the lot of a `select!`, checks that release leaves out.
+fn order(path: &str, production: &str) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    let word = |w: &str| production.lines().filter(|l| !l.trim_start().starts_with("//")).any(|l| l.contains(w));
+    for w in ["HashMap", "HashSet"].into_iter().filter(|_| ORDERED.iter().any(|o| path.starts_with(o))) {
+        if word(w) {
+            out.push(("hash-order", format!("names `{w}`: no decision may depend on hash order, use a BTree")));
+        }
+    }
+    if word(concat!("debug_", "assert")) {
+        out.push(("invariants", "checks something in debug builds only: invariants stay on in release".into()));
+    }
+    let krate = path.split('/').nth(1).unwrap_or_default();
+    if SIMULATED.contains(&krate) || krate == "apiserver" {
+        let lines: Vec<&str> = production.lines().collect();
+        if lines.windows(2).any(|w| w[0].contains("select! {") && !w[1].trim().starts_with("biased;")) {
+            out.push(("biased", "a `select!` without `biased;`: what is ready first must not be drawn by lot".into()));
         }
     }
     out

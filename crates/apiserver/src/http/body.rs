@@ -1,7 +1,7 @@
 //! The body of an answer: bytes, or a stream of them.
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use http_body::{Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,6 +16,16 @@ pub enum Body {
 }
 
 impl Body {
+    /// The same, and what it holds until it ends or is dropped.
+    pub fn holding(self, held: impl Send + 'static) -> Body {
+        match self {
+            Body::Full(bytes) => Body::Full(bytes),
+            Body::Stream(s) => Body::Stream(Box::pin(s.inspect(move |_| {
+                let _ = &held;
+            }))),
+        }
+    }
+
     /// Nothing.
     pub fn empty() -> Body {
         Body::Full(None)

@@ -1,43 +1,71 @@
-//! Health, version, metrics, OpenID discovery.
+//! Health, version, OpenID discovery.
+//!
+//! A check that can fail asks when it is asked. What must have happened before a server listens (roles, priority classes,
+//! namespaces) is listed under upstream's names, because clients look for them, and holds whenever there is an answer.
 
 use super::{Body, Call, Server, respond};
 use http::Response;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-const CHECKS: &[&str] = &[
-    "ping",
-    "log",
-    "etcd",
-    "poststarthook/start-apiserver-admission-initializer",
-    "poststarthook/rbac/bootstrap-roles",
-    "informer-sync",
+/// A check: its name, where it is asked, and whether it holds.
+struct Check {
+    name: &'static str,
+    /// Only `/readyz` asks it: not ready is not dead.
+    readiness: bool,
+    holds: fn(&Server) -> bool,
+}
+
+const CHECKS: &[Check] = &[
+    Check { name: "ping", readiness: false, holds: |_| true },
+    Check { name: "etcd", readiness: false, holds: |s| s.registry.store.status().trouble.is_none() },
+    Check { name: "etcd-readiness", readiness: true, holds: |s| s.registry.store.status().trouble.is_none() },
+    // The caches' feed has not ended: they follow the store.
+    Check { name: "informer-sync", readiness: true, holds: |s| s.registry.follows() },
+    Check { name: "poststarthook/start-system-namespaces-controller", readiness: false, holds: |_| true },
+    Check { name: "poststarthook/rbac/bootstrap-roles", readiness: false, holds: |_| true },
+    Check { name: "poststarthook/scheduling/bootstrap-system-priority-classes", readiness: false, holds: |_| true },
 ];
 
 /// `/healthz`, `/livez`, `/readyz` and their single checks.
-pub fn answer(call: &Call) -> Response<Body> {
+pub fn answer(server: &Arc<Server>, call: &Call) -> Response<Body> {
     let path = call.info.path.trim_matches('/');
-    let (name, check) = path.split_once('/').unwrap_or((path, ""));
-    if !check.is_empty() {
-        return if CHECKS.contains(&check) {
-            respond::text(200, "ok")
-        } else {
-            respond::text(404, "404 page not found\n")
+    let (name, single) = path.split_once('/').unwrap_or((path, ""));
+    let asked = || CHECKS.iter().filter(|c| name == "readyz" || !c.readiness);
+    if !single.is_empty() {
+        return match asked().find(|c| c.name == single) {
+            None => respond::text(404, "404 page not found\n"),
+            Some(c) if (c.holds)(server) => respond::text(200, "ok"),
+            Some(_) => respond::text(500, "internal server error: reason withheld\n"),
         };
     }
-    if !call.query.flag("verbose") {
-        return respond::text(200, "ok");
+    let mut excluded: Vec<&str> = call.query.all("exclude").filter(|e| !e.is_empty()).collect();
+    let (mut out, mut failed) = (String::new(), Vec::new());
+    for c in asked() {
+        let line = if let Some(at) = excluded.iter().position(|e| *e == c.name) {
+            excluded.remove(at);
+            format!("[+]{} excluded: ok", c.name)
+        } else if (c.holds)(server) {
+            format!("[+]{} ok", c.name)
+        } else {
+            failed.push(c.name);
+            format!("[-]{} failed: reason withheld", c.name)
+        };
+        let _ = writeln!(out, "{line}");
     }
-    let excluded: Vec<&str> = call.query.all("exclude").collect();
-    let mut out = String::new();
-    for c in CHECKS {
-        let what = if excluded.contains(c) { "excluded: ok" } else { "ok" };
-        let _ = writeln!(out, "[+]{c} {what}");
+    if !excluded.is_empty() {
+        let names: Vec<String> = excluded.iter().map(|e| api::errors::go_quote(e)).collect();
+        let _ = writeln!(out, "warn: some health checks cannot be excluded: no matches for {}", names.join(","));
     }
-    let _ = writeln!(out, "{name} check passed");
-    respond::text(200, out)
+    if !failed.is_empty() {
+        tracing::warn!(checks = failed.join(","), "{name} check failed");
+        return respond::text(500, format!("{out}{name} check failed\n"));
+    }
+    if call.query.flag("verbose") {
+        return respond::text(200, format!("{out}{name} check passed\n"));
+    }
+    respond::text(200, "ok")
 }
-
 /// `/version`.
 pub fn version(server: &Arc<Server>, _: &Call) -> Response<Body> {
     let v = &server.config.version.git_version;
@@ -47,23 +75,6 @@ pub fn version(server: &Arc<Server>, _: &Call) -> Response<Body> {
         if std::env::consts::ARCH == "x86_64" { "amd64" } else { "arm64" },
     );
     respond::raw(200, "application/json", text)
-}
-
-/// `/metrics`: what the store and caches hold.
-pub fn metrics(server: &Arc<Server>) -> Response<Body> {
-    let status = server.registry.store.status();
-    let (objects, bytes) = server.registry.size();
-    let mut out = String::new();
-    for (name, help, value) in [
-        ("apiserver_storage_size_bytes", "Bytes of the store on disk.", status.disk_bytes),
-        ("corten_store_revision", "Newest revision of the store.", status.revision.0),
-        ("corten_store_keys", "Keys in the store.", status.keys as u64),
-        ("corten_cache_objects", "Objects in the watch caches.", objects as u64),
-        ("corten_cache_bytes", "Bytes of objects in the watch caches.", bytes as u64),
-    ] {
-        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
-    }
-    respond::raw(200, "text/plain; version=0.0.4; charset=utf-8", out)
 }
 
 /// OpenID discovery of the service account issuer.

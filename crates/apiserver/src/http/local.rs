@@ -1,10 +1,13 @@
 //! The in-process door: the same authorization and admission as over the wire, sharing the caches' bytes.
+//!
+//! A subscription is (identity, resource, scope, selector). It is authorized when it is opened, and again whenever roles or
+//! bindings change: who may no longer watch is told so and gets nothing more.
 
 use super::Server;
 use crate::core::rbac::{Attributes, User};
 use crate::registry::encode;
 use crate::registry::read::ListOptions;
-use crate::registry::watch::Next;
+use crate::registry::watch::{Next, Watching};
 use api::{Status, selector};
 use bytes::Bytes;
 use cache::EventKind as Kind;
@@ -12,6 +15,7 @@ use client::{BoxFuture, Error, EventKind, ListPage, ListRequest, Transport, Watc
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kinds::Resource;
+use platform::watch as signal;
 use std::sync::Arc;
 
 /// A component's way to the server in its own process.
@@ -65,7 +69,7 @@ impl Local {
         let page = self.server.registry.page(r, &namespace, &o).await?;
         let token = page.metadata().at(api::f::continue_).as_str().map(String::from);
         Ok(ListPage {
-            items: page.objects.iter().map(|o| encode::served(&o.bytes, r)).collect(),
+            items: page.objects.iter().map(|o| encode::served(&o.text(), r)).collect(),
             revision: page.revision,
             continue_token: token,
         })
@@ -75,18 +79,49 @@ impl Local {
         let r = self.resource(&request.resource)?;
         let namespace = request.namespace.clone().unwrap_or_default();
         let mut o = Local::options(request.labels.as_deref(), request.fields.as_deref())?;
+        let policy = self.server.registry.policy_changes(); // before the first question, so that no change is missed
         self.may("watch", r, &namespace, &o.fields)?;
         o.bookmarks = request.bookmarks;
         o.resource_version = request.after.to_string();
+        let fields = o.fields.clone();
         let watching = self.server.registry.watch(r, &namespace, o).await?;
-        let stream = futures_util::stream::unfold(Some((self.clone(), watching, r)), |state| async move {
-            let (me, mut w, r) = state?;
-            let event = event(w.next().await, r)?;
-            let ended = matches!(event.kind, EventKind::Error);
-            let next = if ended { None } else { Some((me, w, r)) };
+        let open = Open { door: self.clone(), watching, policy, r, namespace, fields };
+        let stream = futures_util::stream::unfold(Some(open), |state| async move {
+            let mut open = state?;
+            let event = event(open.next().await, open.r)?;
+            let next = (event.kind != EventKind::Error).then_some(open);
             Some((Ok(event), next))
         });
         Ok(Box::pin(stream))
+    }
+}
+
+/// A local subscription.
+struct Open {
+    door: Local,
+    watching: Watching,
+    policy: signal::Receiver<u64>,
+    r: &'static Resource,
+    namespace: String,
+    fields: selector::FieldSelector,
+}
+
+impl Open {
+    async fn next(&mut self) -> Next {
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.policy.changed() => {
+                    if changed.is_err() {
+                        return Next::End;
+                    }
+                    if let Err(refused) = self.door.may("watch", self.r, &self.namespace, &self.fields) {
+                        return Next::Error(Box::new(refused));
+                    }
+                }
+                next = self.watching.next() => return next,
+            }
+        }
     }
 }
 
@@ -99,7 +134,7 @@ fn event(next: Next, r: &'static Resource) -> Option<WatchEvent> {
                 Kind::Deleted => EventKind::Deleted,
             },
             revision: seen.object.revision,
-            object: encode::served(&seen.object.bytes, r),
+            object: encode::served(&seen.object.text(), r),
         },
         Next::Bookmark(revision, _) => WatchEvent { kind: EventKind::Bookmark, object: Bytes::new(), revision },
         Next::Error(s) => WatchEvent { kind: EventKind::Error, object: Bytes::from(s.to_json()), revision: 0 },

@@ -4,14 +4,17 @@ pub mod body;
 mod discovery;
 mod health;
 pub mod local;
+mod metrics;
 mod openapi;
 mod openapi_proto;
 mod proxy;
 mod resources;
 mod respond;
+mod seats;
 pub mod serve;
 
 pub use body::Body;
+pub use seats::Seats;
 pub use serve::{PeerIdentity, serve};
 
 use crate::core::info::{self, Info};
@@ -24,7 +27,7 @@ use http::{Request, Response};
 use std::sync::Arc;
 
 /// Who is let in, and how.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ServerConfig {
     /// Static bearer tokens.
     pub tokens: Vec<(String, User)>,
@@ -36,6 +39,25 @@ pub struct ServerConfig {
     pub kubelet: Option<Arc<rustls::ClientConfig>>,
     /// The version that `/version` tells.
     pub version: Version,
+    /// Reads that are answered at once.
+    pub reads_max: usize,
+    /// Writes that are answered at once.
+    pub writes_max: usize,
+}
+
+impl Default for ServerConfig {
+    /// Nobody is let in; as many requests at once as upstream's server answers by default.
+    fn default() -> ServerConfig {
+        ServerConfig {
+            tokens: Vec::new(),
+            anonymous: false,
+            anonymous_paths: None,
+            kubelet: None,
+            version: Version::default(),
+            reads_max: 400,
+            writes_max: 200,
+        }
+    }
 }
 
 /// What `/version` tells.
@@ -60,6 +82,8 @@ pub struct Server {
     pub registry: Arc<Registry>,
     config: ServerConfig,
     openapi: openapi::Documents,
+    metrics: Arc<metrics::Metrics>,
+    seats: Seats,
 }
 
 /// A request that was let in.
@@ -82,45 +106,70 @@ impl Call {
     pub fn agent(&self) -> &str {
         self.header("user-agent").unwrap_or_default()
     }
+
+    /// Whether the answer lasts as long as the client likes.
+    pub fn is_long_running(&self) -> bool {
+        self.info.verb == "watch" || proxy::is_proxied(&self.info.resource, &self.info.subresource)
+    }
 }
 
 impl Server {
     /// A server.
     pub fn new(registry: Arc<Registry>, config: ServerConfig) -> Arc<Server> {
-        Arc::new(Server { registry, config, openapi: openapi::Documents::default() })
+        let seats = Seats::new(config.reads_max, config.writes_max);
+        Arc::new(Server { registry, config, openapi: openapi::Documents::default(), metrics: Arc::default(), seats })
     }
 
     /// Answers a request whose body was read already. `peer` is who the connection belongs to, if it proved anything.
-    pub async fn handle(self: &Arc<Self>, mut request: Request<Bytes>, peer: Option<&User>) -> Response<Body> {
-        let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
-        let (parts, body) = request.into_parts();
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
-        let info = info::parse(parts.method.as_str(), parts.uri.path(), &query);
-        let request_id = parts
+    pub async fn handle(self: &Arc<Self>, request: Request<Bytes>, peer: Option<&User>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        match self.open(head, peer) {
+            Ok(mut call) => {
+                call.body = body;
+                self.finish(call).await
+            }
+            Err(refused) => *refused,
+        }
+    }
+
+    /// Lets a request in, or refuses it, by its head alone: nobody's body is read before it is known who sends it.
+    pub(crate) fn open(
+        &self,
+        mut head: http::request::Parts,
+        peer: Option<&User>,
+    ) -> Result<Call, Box<Response<Body>>> {
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        let request_id = head
             .headers
             .get("audit-id")
             .and_then(|v| v.to_str().ok())
             .map_or_else(|| self.registry.uuid(), String::from);
         let mut call = Call {
-            info,
+            info: info::parse(head.method.as_str(), head.uri.path(), &query),
             query,
-            method: parts.method.to_string(),
-            headers: parts.headers,
-            body,
+            method: head.method.to_string(),
+            headers: head.headers,
+            body: Bytes::new(),
             user: User::default(),
-            upgrade,
+            upgrade: head.extensions.remove::<hyper::upgrade::OnUpgrade>(),
             request_id,
         };
-        let mut response = match self.admit(&mut call, peer) {
-            Ok(()) => self.route(&mut call).await,
-            Err(status) => respond::status(&status, &call),
-        };
-        let headers = response.headers_mut();
-        if let Ok(v) = http::HeaderValue::from_str(&call.request_id) {
-            headers.insert("audit-id", v);
+        match self.admit(&mut call, peer) {
+            Ok(()) => Ok(call),
+            Err(status) => Err(Box::new(labelled(&call, respond::status(&status, &call)))),
         }
-        headers.entry("cache-control").or_insert(http::HeaderValue::from_static("no-cache, private"));
-        response
+    }
+
+    /// Answers a request that was let in and whose body is there.
+    pub(crate) async fn finish(self: &Arc<Self>, mut call: Call) -> Response<Body> {
+        let began = self.registry.env.now();
+        let mut response = self.route(&mut call).await;
+        let size = http_body::Body::size_hint(response.body()).exact();
+        let open = self.metrics.answered(&call, response.status().as_u16(), began.elapsed().as_secs_f64(), size);
+        if let Some(open) = open {
+            response = response.map(|b| b.holding(open));
+        }
+        labelled(&call, response)
     }
 
     /// Authentication, impersonation, authorization.
@@ -243,10 +292,10 @@ impl Server {
             return resources::answer(self, call).await;
         }
         match call.info.path.as_str() {
-            "/healthz" | "/livez" | "/readyz" => health::answer(call),
-            p if ["/healthz/", "/livez/", "/readyz/"].iter().any(|h| p.starts_with(h)) => health::answer(call),
+            "/healthz" | "/livez" | "/readyz" => health::answer(self, call),
+            p if ["/healthz/", "/livez/", "/readyz/"].iter().any(|h| p.starts_with(h)) => health::answer(self, call),
             "/version" | "/version/" => health::version(self, call),
-            "/metrics" => health::metrics(self),
+            "/metrics" => metrics::answer(self),
             "/openid/v1/jwks" => {
                 respond::raw(200, "application/jwk-set+json", format!("{{\"keys\":[{}]}}", self.registry.signer.jwk()))
             }
@@ -266,6 +315,16 @@ impl TapInternal for Status {
     fn tap_internal(self) -> Status {
         Status::internal(self.message)
     }
+}
+
+/// What every answer carries.
+fn labelled(call: &Call, mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    if let Ok(v) = http::HeaderValue::from_str(&call.request_id) {
+        headers.insert("audit-id", v);
+    }
+    headers.entry("cache-control").or_insert(http::HeaderValue::from_static("no-cache, private"));
+    response
 }
 
 fn with_authenticated(mut user: User) -> User {

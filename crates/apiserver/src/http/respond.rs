@@ -28,6 +28,13 @@ pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     r
 }
 
+/// All seats are taken: come again.
+pub fn busy() -> Response<Body> {
+    let mut r = text(429, "Too many requests, please try again later.\n");
+    r.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
+    r
+}
+
 /// The form that a call accepts for single objects and statuses.
 pub fn form(call: &Call, list: bool) -> Result<Form, Status> {
     let accept: Vec<&str> = call.headers.get_all("accept").iter().filter_map(|v| v.to_str().ok()).collect();

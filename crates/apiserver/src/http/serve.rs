@@ -1,10 +1,10 @@
 //! TLS connections: who the client's certificate says it is, HTTP/1.1 and HTTP/2, bounded bodies.
 
-use super::{BODY_MAX, Body, Server};
+use super::{BODY_MAX, Body, Server, respond, seats};
 use crate::core::rbac::User;
-use bytes::Bytes;
+use api::Status;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,6 +18,8 @@ use tokio_rustls::TlsAcceptor;
 pub type PeerIdentity = Option<Arc<User>>;
 
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take that is not a watch or a stream (upstream's `--request-timeout`).
+const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
 const STREAMS_MAX: u32 = 250;
 
 /// Serves connections until the listener fails.
@@ -68,28 +70,46 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
     }
 }
 
+/// Who sends it, then the body, then a seat, then the answer: each step costs more than the one before.
 async fn answer(server: &Arc<Server>, mut request: Request<Incoming>, peer: Option<&User>) -> Response<Body> {
-    let upgrade = request.headers().contains_key("upgrade").then(|| hyper::upgrade::on(&mut request));
-    let (parts, body) = request.into_parts();
-    // One byte over the limit is enough to refuse with the right words.
-    let bytes = match Limited::new(body, BODY_MAX + 64 * 1024).collect().await {
-        Ok(b) => b.to_bytes(),
-        Err(_) => {
-            let s = api::Status::failure(
-                413,
-                "RequestEntityTooLarge",
-                format!("Request entity too large: limit is {BODY_MAX}"),
-            );
-            let mut r = Response::new(Body::from(Bytes::from(s.to_json())));
-            *r.status_mut() = http::StatusCode::PAYLOAD_TOO_LARGE;
-            return r;
-        }
-    };
-    let mut request = Request::from_parts(parts, bytes);
-    if let Some(u) = upgrade {
-        request.extensions_mut().insert(u);
+    if request.headers().contains_key("upgrade") {
+        let upgrade = hyper::upgrade::on(&mut request);
+        request.extensions_mut().insert(upgrade);
     }
-    server.handle(request, peer).await
+    let (head, body) = request.into_parts();
+    let mut call = match server.open(head, peer) {
+        Ok(call) => call,
+        Err(refused) => return *refused,
+    };
+    // One byte over the limit is enough to refuse with the right words.
+    match platform::time::timeout(REQUEST_PATIENCE, Limited::new(body, BODY_MAX + 64 * 1024).collect()).await {
+        Ok(Ok(b)) => call.body = b.to_bytes(),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => {
+            let message = format!("Request entity too large: limit is {BODY_MAX}");
+            return respond::status(&Status::failure(413, "RequestEntityTooLarge", message), &call);
+        }
+        Ok(Err(e)) => return respond::status(&Status::bad_request(format!("the body could not be read: {e}")), &call),
+        Err(_) => return respond::status(&timed_out("the body did not arrive in time"), &call),
+    }
+    let seat = match server.seats.take(&call).await {
+        Ok(seat) => seat,
+        Err(seats::Full) => return respond::busy(),
+    };
+    if call.is_long_running() {
+        return server.finish(call).await;
+    }
+    let info = call.info.clone();
+    let answer = platform::time::timeout(REQUEST_PATIENCE, server.finish(call)).await;
+    drop(seat);
+    answer.unwrap_or_else(|_| {
+        tracing::warn!(verb = info.verb, path = info.path, "a request took too long and was given up");
+        let s = timed_out("request did not complete within requested timeout - context deadline exceeded");
+        respond::raw(504, "application/json", s.to_json())
+    })
+}
+
+fn timed_out(message: &str) -> Status {
+    Status::failure(504, "Timeout", format!("Timeout: {message}"))
 }
 
 /// The user of a client certificate: the common name, in the organizations as groups.

@@ -1,31 +1,42 @@
-//! The role-based policy as the caches have it: decoded when it is first asked for after a change.
+//! The role-based policy as the caches have it: decoded when it is first asked for after a change. Whoever holds a long
+//! answer open (a local subscription) is told of changes and asks again.
 
 use super::Registry;
 use crate::core::node_auth::{self, Graph};
 use crate::core::rbac::{Attributes, Policy, User};
 use api::Value;
 use cache::Interest;
-use std::sync::atomic::{AtomicU64, Ordering};
+use platform::watch as signal;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The decoded policy and the change counter it was made at.
-#[derive(Default)]
 pub struct PolicyCache {
-    changes: AtomicU64,
+    changes: signal::Sender<u64>,
     decoded: Mutex<Option<(u64, Arc<Policy>)>>,
+}
+
+impl Default for PolicyCache {
+    fn default() -> PolicyCache {
+        PolicyCache { changes: signal::Sender::new(0), decoded: Mutex::default() }
+    }
 }
 
 impl PolicyCache {
     /// A role or binding changed.
     pub fn touch(&self) {
-        self.changes.fetch_add(1, Ordering::Release);
+        self.changes.send_modify(|n| *n += 1);
     }
 }
 
 impl Registry {
+    /// A signal of changes of roles and bindings.
+    pub fn policy_changes(&self) -> signal::Receiver<u64> {
+        self.policy.changes.subscribe()
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> Arc<Policy> {
-        let changes = self.policy.changes.load(Ordering::Acquire);
+        let changes = *self.policy.changes.borrow();
         let mut decoded = self.policy.decoded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, policy)) = &*decoded
             && *at == changes
@@ -71,7 +82,7 @@ impl Graph for Registry {
         let mut out = Vec::new();
         cache.scan("/registry/pods/", None, |o| {
             if at.and_then(|i| o.index.fields.get(i)).is_some_and(|n| **n == *node) {
-                out.push(super::encode::tree(&o.bytes));
+                out.push(super::encode::tree(&o.text()));
             }
             true
         });

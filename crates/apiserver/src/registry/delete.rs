@@ -102,7 +102,7 @@ impl Registry {
         let mut current: Option<Arc<Object>> = self.cache(r).and_then(|c| c.get(&key));
         for _ in 0..ATTEMPTS {
             let Some(at) = current else { return Err(Status::not_found(&r.group, &r.plural, name)) };
-            let live = self.served_tree(&at.bytes, r);
+            let live = self.served_tree(&at.text(), r);
             preconditions(r, name, &live, o)?;
             let user = cx.user.clone();
             let attrs = Attrs {
@@ -118,7 +118,7 @@ impl Registry {
             admission::validate(self, &attrs, &Value::Null)?;
             let step = self.deletion(cx, r, &live, o);
             let change = match step {
-                Step::Nothing => return Ok(Outcome::Object(r, at.bytes.clone(), 200)),
+                Step::Nothing => return Ok(Outcome::Object(r, at.text(), 200)),
                 Step::Remove => Change::delete(key.clone()),
                 Step::Mark(mut v) => {
                     let (text, rv_at) = self.stored_text(&mut v, r);
@@ -130,7 +130,7 @@ impl Registry {
             };
             let removed = matches!(change, Change::Delete { .. });
             if cx.dry_run || o.dry_run {
-                return Ok(answer(r, &live, at.bytes.clone()));
+                return Ok(answer(r, &live, at.text()));
             }
             let mut changes = vec![change];
             if removed && r.kind == "Service" {
@@ -138,7 +138,7 @@ impl Registry {
             }
             let expect = vec![Expectation { key: key.clone(), state: Expected::Revision(Revision(at.revision)) }];
             let durability = if r.plural == "events" { Durability::Cheap } else { Durability::Durable };
-            let commit = Commit { expect, changes, durability, meta: self.meta(cx, Some(at.revision)) };
+            let commit = Commit { expect, changes, durability, meta: self.meta(cx, r, Some(at.revision)) };
             match self.commit(commit).await {
                 Ok(bytes) if removed => return Ok(answer(r, &live, bytes)),
                 Ok(bytes) => return Ok(Outcome::Object(r, bytes, 200)),

@@ -10,20 +10,22 @@ pub mod patch;
 pub mod read;
 pub mod service;
 pub mod special;
+pub mod stored;
 pub mod subresources;
 pub mod watch;
 pub mod write;
 
 use crate::admission;
-use api::{Status, Value, f, json};
+use api::{Status, Value};
 use bytes::Bytes;
-use cache::{Cache, Change, Index, Limits, Object};
+use cache::{Cache, Change, Forms, Object};
 use kinds::Resource;
 use platform::Env;
 use platform::watch as signal;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use store::{At, Changed, Entry, Meta, RangeRequest, Record, Revision, Store, WatchItem};
+use store::{At, Changed, Meta, RangeRequest, Record, Revision, Store, WatchItem};
 
 pub use crate::core::rbac::User;
 
@@ -74,8 +76,12 @@ pub struct Registry {
     /// Settings.
     pub settings: Settings,
     caches: Vec<(String, Arc<Cache>)>,
-    by_prefix: HashMap<String, usize>,
+    by_prefix: BTreeMap<String, usize>,
     seen: signal::Sender<u64>,
+    /// Protobuf, frames, metadata: made on demand, kept under one budget.
+    pub(crate) forms: Forms,
+    /// Whether the caches are fed by a watch just now.
+    following: AtomicBool,
     rng: Mutex<platform::Rng>,
     pub(crate) policy: access::PolicyCache,
     /// Service addresses and node ports are given out one at a time.
@@ -91,12 +97,13 @@ impl Registry {
         settings: Settings,
         signer: crate::core::token::Signer,
     ) -> Result<Arc<Registry>, String> {
-        let range = recent(&*store).await?;
+        let limits = *env.limits();
+        let range = recent(&*store, limits.server.history).await?;
         let mut prefixes: Vec<String> =
             kinds::resources().iter().filter(|r| !r.prefix.is_empty()).map(|r| r.prefix.clone()).collect();
         prefixes.sort();
         prefixes.dedup();
-        let by_prefix: HashMap<String, usize> = prefixes.iter().enumerate().map(|(i, p)| (p.clone(), i)).collect();
+        let by_prefix: BTreeMap<String, usize> = prefixes.iter().enumerate().map(|(i, p)| (p.clone(), i)).collect();
         let mut objects: Vec<Vec<Arc<Object>>> = prefixes.iter().map(|_| Vec::new()).collect();
         for entry in &range.entries {
             if let Some(i) = prefix_of(&entry.key).and_then(|p| by_prefix.get(p)) {
@@ -106,16 +113,18 @@ impl Registry {
         let revision = range.revision.0;
         let caches = prefixes.into_iter().zip(objects).map(|(p, list)| {
             let indexed = stored_resource(&p).selectable.iter().position(|s| s == "spec.nodeName");
-            (p, Arc::new(Cache::new(list, revision, indexed, Limits::default())))
+            (p, Arc::new(Cache::new(list, revision, indexed, limits.cache)))
         });
         let registry = Arc::new(Registry {
             rng: Mutex::new(env.rng("registry")),
+            forms: Forms::new(limits.cache.form_bytes),
             env: env.clone(),
             store,
             settings,
             caches: caches.collect(),
             by_prefix,
             seen: signal::channel(revision).0,
+            following: AtomicBool::new(true),
             policy: access::PolicyCache::default(),
             allocation: tokio::sync::Mutex::new(()),
             signer,
@@ -131,6 +140,7 @@ impl Registry {
     /// Feeds the caches; when the store's history no longer reaches back far enough, everything is loaded anew.
     async fn follow(&self, mut after: u64) {
         loop {
+            self.following.store(true, Ordering::Relaxed);
             match self.store.watch("/registry/", Revision(after)) {
                 Ok(mut watch) => loop {
                     match watch.next().await {
@@ -153,6 +163,7 @@ impl Registry {
                     tracing::warn!(error = %e, after, "the store cannot be watched from there; loading everything anew")
                 }
             }
+            self.following.store(false, Ordering::Relaxed);
             after = self.reload().await;
         }
     }
@@ -177,7 +188,7 @@ impl Registry {
                 }
                 Err(e) => {
                     tracing::error!(error = %e, "the store cannot be read; trying again");
-                    platform::time::sleep(std::time::Duration::from_millis(200)).await;
+                    platform::time::sleep(self.env.limits().server.reload_pause).await;
                 }
             }
         }
@@ -204,6 +215,7 @@ impl Registry {
     /// Lets expired objects go, waking only when one is due.
     async fn expire(&self) {
         let mut changes = self.seen.subscribe();
+        let pause = self.env.limits().server.expire_every;
         loop {
             let due = match self.store.expire(self.env.wall()).await {
                 Ok(due) => due,
@@ -213,15 +225,13 @@ impl Registry {
                 }
             };
             match due {
-                // Once a minute at most: expiry is coarse.
-                Some(at) => {
-                    platform::time::sleep(at.since(self.env.wall()).max(std::time::Duration::from_secs(60))).await
-                }
+                // Not more often: expiry is coarse.
+                Some(at) => platform::time::sleep(at.since(self.env.wall()).max(pause)).await,
                 None => {
                     if changes.changed().await.is_err() {
                         return;
                     }
-                    platform::time::sleep(std::time::Duration::from_secs(60)).await;
+                    platform::time::sleep(pause).await;
                     changes.mark_unchanged();
                 }
             }
@@ -241,6 +251,20 @@ impl Registry {
     /// Objects in all caches, and bytes of them.
     pub fn size(&self) -> (usize, usize) {
         self.caches.iter().map(|(_, c)| c.size()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+
+    /// Whether the caches follow the store: not while its watch is broken.
+    pub fn follows(&self) -> bool {
+        self.following.load(Ordering::Relaxed)
+    }
+
+    /// Number of objects by resource (`pods`, `deployments.apps`).
+    pub fn counts(&self) -> impl Iterator<Item = (String, usize)> + '_ {
+        self.caches.iter().map(|(prefix, cache)| {
+            let r = stored_resource(prefix);
+            let dot = if r.group.is_empty() { "" } else { "." };
+            (format!("{}{dot}{}", r.plural, r.group), cache.size().0)
+        })
     }
 
     /// The revision that the caches have reached.
@@ -270,7 +294,7 @@ impl Registry {
     /// An object's tree and revision as the cache has it.
     pub fn load(&self, r: &Resource, namespace: &str, name: &str) -> Option<(Value, Arc<Object>)> {
         let object = self.cache(r)?.get(&r.key(namespace, name))?;
-        Some((encode::tree(&object.bytes), object))
+        Some((encode::tree(&object.text()), object))
     }
 
     /// An object's tree by group, plural and name.
@@ -285,7 +309,7 @@ impl Registry {
             return Vec::new();
         };
         self.cache(r)
-            .map(|c| c.list(&r.key_prefix(namespace)).iter().map(|o| encode::tree(&o.bytes)).collect())
+            .map(|c| c.list(&r.key_prefix(namespace)).iter().map(|o| encode::tree(&o.text())).collect())
             .unwrap_or_default()
     }
 
@@ -307,33 +331,39 @@ impl Registry {
     }
 
     /// Who writes, for the store's record.
-    pub(crate) fn meta(&self, cx: &Context, cause: Option<u64>) -> Meta {
+    pub(crate) fn meta(&self, cx: &Context, r: &Resource, cause: Option<u64>) -> Meta {
         Meta {
             wall: self.env.wall(),
             user: cx.user.name.clone(),
             component: cx.agent.clone(),
             request_id: cx.request_id.clone(),
             cause: cause.map(Revision),
-            schema: 0,
+            schema: stored::generation(r),
             media_type: String::new(),
         }
     }
 }
 
-/// How much history the caches are filled with at the start.
-const HISTORY: u64 = 2_000;
-
 /// The state somewhat before now, so that what happened since becomes history that watches resume over: a restart of the
 /// server causes no relist storm. An engine without that history gives the newest state.
-async fn recent(store: &dyn Store) -> Result<store::Range, String> {
+async fn recent(store: &dyn Store, history: u64) -> Result<store::Range, String> {
     let request = |at| RangeRequest { at, ..RangeRequest::prefix("/registry/") };
-    let oldest = store.status().compacted.0.max(store.revision().0.saturating_sub(HISTORY));
+    let oldest = store.status().compacted.0.max(store.revision().0.saturating_sub(history));
     if oldest > 0
         && let Ok(range) = store.range(request(At::Revision(Revision(oldest)))).await
     {
         return Ok(range);
     }
     store.range(request(At::Latest)).await.map_err(|e| format!("read the store: {e}"))
+}
+
+/// A watch resumes by revision and would lose the second change of one resource in it.
+pub(crate) fn one_change_a_resource(changes: &[store::Change]) {
+    for (i, change) in changes.iter().enumerate() {
+        let of = prefix_of(change.key());
+        let twin = changes[..i].iter().find(|other| of.is_some() && prefix_of(other.key()) == of);
+        assert!(twin.is_none(), "{} and {} change in one commit", twin.map_or("", |t| t.key()), change.key());
+    }
 }
 
 /// The key prefix of the resource that a key belongs to.
@@ -364,52 +394,6 @@ pub(crate) fn stored_of(r: &'static Resource) -> &'static Resource {
     }
 }
 
-fn object_of(entry: &Entry, r: &Resource) -> Object {
-    Object {
-        key: entry.key.clone(),
-        bytes: entry.value.clone(),
-        rv_at: entry.rv_at,
-        revision: entry.revision.0,
-        index: index_of(&entry.value, r),
-    }
-}
-
-/// Extracts what readers filter by.
-fn index_of(bytes: &Bytes, r: &Resource) -> Index {
-    let Ok(v) = json::parse(bytes) else { return Index::default() };
-    let m = v.at(f::metadata);
-    let pairs = m.at(f::labels).members().map(|(k, v)| (k.as_str().into(), v.str().into()));
-    Index {
-        namespace: m.at(f::namespace).str().into(),
-        name: m.at(f::name).str().into(),
-        uid: m.at(f::uid).str().into(),
-        labels: pairs.collect(),
-        fields: r.selectable.iter().map(|path| selectable(&v, path).into()).collect(),
-        owners: m.at(f::ownerReferences).items().iter().map(|o| o.at(f::uid).str().into()).collect(),
-    }
-}
-
-/// The text of a selectable field.
-fn selectable(v: &Value, path: &str) -> String {
-    match path {
-        "source" => {
-            let component = v.at(f::source).at(f::component).str();
-            return if component.is_empty() { v.at(f::reportingComponent).str().into() } else { component.into() };
-        }
-        "status.successful" => return v.at(f::status).at(f::succeeded).int().to_string(),
-        _ => {}
-    }
-    let value = path.split('.').fold(v, |v, part| v.at(part));
-    match value {
-        Value::Str(s) => s.to_string(),
-        Value::Bool(b) => b.to_string(),
-        Value::Int(n) => n.to_string(),
-        _ if matches!(path, "spec.unschedulable" | "spec.hostNetwork") => "false".into(),
-        _ if path == "status.replicas" => "0".into(),
-        _ => String::new(),
-    }
-}
-
 /// What an operation yields.
 pub enum Outcome {
     /// An object of a resource, and the code of the answer.
@@ -427,3 +411,4 @@ impl From<Status> for Outcome {
 }
 
 pub(crate) use admission::{Attrs, Operation};
+pub(crate) use stored::object_of;

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use cache::Object;
 use kinds::Resource;
 use std::sync::Arc;
-use std::time::Duration;
 use store::{At, RangeRequest, ReadError, Revision};
 
 /// The options of a list or watch.
@@ -161,8 +160,7 @@ impl Registry {
             "0" => Ok(()),
             v => {
                 let asked = parse_version(v)?;
-                const PATIENCE: Duration = Duration::from_secs(3);
-                match platform::time::timeout(PATIENCE, self.wait_for(asked)).await {
+                match platform::time::timeout(self.env.limits().server.patience, self.wait_for(asked)).await {
                     Ok(()) => Ok(()),
                     Err(_) => Err(too_large(asked, self.revision())),
                 }
@@ -179,7 +177,7 @@ impl Registry {
         }
         self.fresh_enough(version).await?;
         let found = self.cache(r).and_then(|c| c.get(&r.key(namespace, name)));
-        found.map(|o| o.bytes.clone()).ok_or_else(|| Status::not_found(&r.group, &r.plural, name))
+        found.map(|o| o.text()).ok_or_else(|| Status::not_found(&r.group, &r.plural, name))
     }
 
     /// LIST in a form.
@@ -247,14 +245,16 @@ impl Registry {
             return Err(too_large(at, current));
         }
         let start = if token.start.is_empty() { None } else { Some(format!("{prefix}{}", token.start).into()) };
-        let request = RangeRequest { prefix: prefix.clone().into(), start, limit: 0, at: At::Revision(Revision(at)) };
+        // What is not selected does not count: then all of it has to be looked at.
+        let limit = if o.selects_all() { o.limit } else { 0 };
+        let request = RangeRequest { prefix: prefix.clone().into(), start, limit, at: At::Revision(Revision(at)) };
         let range = self.store.range(request).await.map_err(|e| match e {
             ReadError::Compacted { .. } => gone("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."),
             ReadError::Future { current } => too_large(at, current.0),
             ReadError::Unavailable(e) => Status::internal(e),
         })?;
         let mut page = Page { revision: at, ..Page::default() };
-        let mut remaining = 0;
+        let mut remaining = range.remaining;
         for entry in &range.entries {
             if o.limit > 0 && page.objects.len() >= o.limit {
                 remaining += 1;
@@ -276,26 +276,17 @@ impl Registry {
         let meta = page.metadata();
         match (form.view, form.media) {
             (View::Full, Media::Json | Media::Yaml) => {
-                let size: usize = page.objects.iter().map(|o| o.bytes.len() + 1).sum();
-                let mut out = Vec::with_capacity(size + 256);
-                out.extend_from_slice(
-                    format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":", r.kind, r.api_version())
-                        .as_bytes(),
-                );
-                json::write(&mut out, &meta);
-                out.extend_from_slice(b",\"items\":[");
+                let size: usize = page.objects.iter().map(|o| o.text().len() + 1).sum();
+                let mut out = list_head(&format!("{}List", r.kind), &r.api_version(), &meta);
+                out.reserve(size + 2);
                 for (i, object) in page.objects.iter().enumerate() {
                     if i > 0 {
                         out.push(b',');
                     }
-                    out.extend_from_slice(&encode::served(&object.bytes, r));
+                    out.extend_from_slice(&encode::served(&object.text(), r));
                 }
                 out.extend_from_slice(b"]}");
-                match (form.media, form.pretty) {
-                    (Media::Yaml, _) => encode::value_form(&json::parse(&out).unwrap_or_default(), form),
-                    (_, true) => encode::pretty(&out),
-                    _ => Bytes::from(out),
-                }
+                in_text_form(out, form)
             }
             (View::Full, Media::Protobuf) => {
                 let mut raw = Vec::new();
@@ -303,13 +294,29 @@ impl Registry {
                     api::proto::put_bytes(&mut raw, 1, &api::proto::encode(&meta, ty));
                 }
                 for object in &page.objects {
-                    let one = api::proto::encode(&encode::tree(&encode::served(&object.bytes, r)), r.ty);
-                    api::proto::put_bytes(&mut raw, 2, &one);
+                    let make = || api::proto::encode(&encode::tree(&encode::served(&object.text(), r)), r.ty).into();
+                    api::proto::put_bytes(&mut raw, 2, &self.forms.get(&object.forms, form_id(r, form), make));
                 }
                 Bytes::from(api::proto::envelope(&r.api_version(), &format!("{}List", r.kind), &raw))
             }
-            (View::Metadata, _) => {
-                let items: Vec<Value> = page.objects.iter().map(|o| encode::partial(&encode::tree(&o.bytes))).collect();
+            (View::Metadata, Media::Json | Media::Yaml) => {
+                let mut out = list_head("PartialObjectMetadataList", "meta.k8s.io/v1", &meta);
+                for (i, object) in page.objects.iter().enumerate() {
+                    if i > 0 {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(
+                        b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":",
+                    );
+                    out.extend_from_slice(metadata_span(&object.text()).unwrap_or(b"{}"));
+                    out.push(b'}');
+                }
+                out.extend_from_slice(b"]}");
+                in_text_form(out, form)
+            }
+            (View::Metadata, Media::Protobuf) => {
+                let items: Vec<Value> =
+                    page.objects.iter().map(|o| encode::partial(&encode::tree(&o.text()))).collect();
                 let mut v = Value::object();
                 for (k, x) in [
                     (f::kind, Value::from("PartialObjectMetadataList")),
@@ -324,13 +331,64 @@ impl Registry {
             (View::Table, _) => {
                 let include = include_of(o);
                 let rows = page.objects.iter().map(|o| {
-                    let bytes = encode::served(&o.bytes, r);
+                    let bytes = encode::served(&o.text(), r);
                     encode::row(r, &encode::tree(&bytes), &bytes, now, include)
                 });
                 encode::value_form(&encode::table(r, meta, rows.collect(), true), form)
             }
         }
     }
+}
+
+/// A list up to its first item.
+fn list_head(kind: &str, api_version: &str, meta: &Value) -> Vec<u8> {
+    let mut out = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").into_bytes();
+    json::write(&mut out, meta);
+    out.extend_from_slice(b",\"items\":[");
+    out
+}
+
+/// JSON text as it is asked for.
+fn in_text_form(text: Vec<u8>, form: Form) -> Bytes {
+    match (form.media, form.pretty) {
+        (Media::Yaml, _) => encode::value_form(&json::parse(&text).unwrap_or_default(), form),
+        (_, true) => encode::pretty(&text),
+        _ => Bytes::from(text),
+    }
+}
+
+/// The text of `metadata`, which stands first in stored text.
+fn metadata_span(text: &[u8]) -> Option<&[u8]> {
+    let rest = text.strip_prefix(b"{\"metadata\":")?;
+    let (mut depth, mut quoted, mut i) = (0_usize, false, 0);
+    while i < rest.len() {
+        match rest[i] {
+            b'\\' if quoted => i += 1,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => depth += 1,
+            b'}' | b']' if !quoted => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(&rest[..=i]);
+                }
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    None
+}
+
+/// Set in the id of a form that is a watch's frame.
+pub(super) const FRAME: u64 = 1 << 7;
+
+/// Names a form of an object or event among its others.
+pub(super) fn form_id(r: &Resource, form: Form) -> u64 {
+    let media = form.media as u64;
+    let view = form.view as u64;
+    // Versions of one stored resource have different texts.
+    let version = r.api_version().bytes().fold(0_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
+    version << 8 | media << 4 | view
 }
 
 /// What table rows carry.

@@ -2,7 +2,7 @@
 
 use super::access::interest;
 use super::encode::{self, Include};
-use super::read::{ListOptions, include_of};
+use super::read::{FRAME, ListOptions, form_id, include_of};
 use super::{Registry, stored_of};
 use crate::core::negotiate::{Form, Media, View};
 use api::{Status, Value, f, json};
@@ -13,6 +13,7 @@ use platform::time::{Instant, sleep_until};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Revision;
 
 /// One event as a client sees it.
 #[derive(Clone, Debug)]
@@ -52,8 +53,6 @@ pub enum Next {
     End,
 }
 
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-
 impl Registry {
     /// Opens a watch.
     pub async fn watch(
@@ -76,7 +75,7 @@ impl Registry {
             self.catch_up().await;
         }
         if from > 0 {
-            let wait = platform::time::timeout(Duration::from_secs(3), self.wait_for(from)).await;
+            let wait = platform::time::timeout(self.env.limits().server.patience, self.wait_for(from)).await;
             if wait.is_err() && o.initial_events == Some(true) {
                 return Err(Status::failure(
                     504,
@@ -102,6 +101,9 @@ impl Registry {
             (list.into_iter().filter(|x| o.selects(x, stored_of(r))).collect(), revision, subscription)
         } else {
             let after = if from == 0 { self.revision() } else { from };
+            if let Some(next) = self.store.lost(Revision(after)) {
+                return Err(super::read::gone(&format!("too old resource version: {after} ({next})")));
+            }
             let subscription = cache
                 .subscribe(after, interest)
                 .map_err(|b| super::read::gone(&format!("too old resource version: {after} ({})", b.oldest)))?;
@@ -119,7 +121,7 @@ impl Registry {
             initial,
             announce,
             deadline,
-            next_bookmark: now + BOOKMARK_EVERY,
+            next_bookmark: now + self.env.limits().server.bookmark_every,
             position: start,
         })
     }
@@ -150,7 +152,7 @@ impl Watching {
                 },
                 () = sleep_until(deadline), if self.deadline.is_some() => return Next::End,
                 () = sleep_until(self.next_bookmark), if bookmarks => {
-                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                    self.next_bookmark = Instant::now() + self.registry.env.limits().server.bookmark_every;
                     // Everything the caches have seen was offered to this watch: nothing is pending here.
                     let revision = self.registry.revision();
                     if let Ok(Some(event)) = self.subscription.try_next() {
@@ -198,13 +200,21 @@ impl Watching {
         }
     }
 
-    /// An event as a frame; shared between watchers of one form.
+    /// An event as a frame: made once for all watchers of one form, kept under the budget of forms.
     pub fn frame(&self, seen: &Seen, form: Form, first: bool) -> Bytes {
         let include = include_of(&self.options);
-        let shared = seen.shared.as_ref().filter(|e| e.kind == seen.kind && form.view != View::Table);
-        match shared {
-            Some(event) => event.frame(form_id(self.r, form), || self.make_frame(seen, form, include, first)),
-            None => self.make_frame(seen, form, include, first),
+        let make = || self.make_frame(seen, form, include, first);
+        if form.view == View::Table {
+            return make(); // it says how old things are
+        }
+        let (kept, id) = (&self.registry.forms, form_id(self.r, form));
+        match seen.shared.as_ref().filter(|e| e.kind == seen.kind) {
+            Some(event) => kept.get(&event.frames, id, make),
+            // The initial events of all watchers: frames of the object as it is.
+            None if seen.kind == EventKind::Added && form.media == Media::Protobuf => {
+                kept.get(&seen.object.forms, id | FRAME, make)
+            }
+            None => make(),
         }
     }
 
@@ -216,7 +226,7 @@ impl Watching {
         };
         let compact = Form { pretty: false, ..form };
         if form.view == View::Table {
-            let bytes = encode::served(&seen.object.bytes, self.r);
+            let bytes = encode::served(&seen.object.text(), self.r);
             let v = encode::tree(&bytes);
             let mut meta = Value::object();
             meta.set(f::resourceVersion, v.at(f::metadata).at(f::resourceVersion).clone());
@@ -224,7 +234,7 @@ impl Watching {
             let table = encode::table(self.r, meta, vec![row], first);
             return event_frame(kind, &encode::value_form(&table, compact), form.media);
         }
-        let object = encode::object_form(&seen.object.bytes, self.r, compact, 0, include);
+        let object = encode::object_form(&seen.object.text(), self.r, compact, 0, include);
         event_frame(kind, &object, form.media)
     }
 
@@ -261,14 +271,6 @@ pub fn error_frame(status: &Status, form: Form) -> Bytes {
     event_frame("ERROR", &text, form.media)
 }
 
-fn form_id(r: &Resource, form: Form) -> u64 {
-    let media = form.media as u64;
-    let view = form.view as u64;
-    // Versions of one stored resource have different texts.
-    let version = r.api_version().bytes().fold(0_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
-    version << 8 | media << 4 | view
-}
-
 /// Wraps an object into a watch event of a media type.
 fn event_frame(kind: &str, object: &Bytes, media: Media) -> Bytes {
     match media {
@@ -288,16 +290,34 @@ fn event_frame(kind: &str, object: &Bytes, media: Media) -> Bytes {
             Bytes::from(format!("---\n{}", api::yaml::to_string(&event)))
         }
         Media::Protobuf => {
-            // meta.v1.WatchEvent {1: type, 2: RawExtension {1: bytes}} in an envelope without a type, behind its length.
+            // meta.v1.WatchEvent {1: type, 2: RawExtension {1: bytes}} behind its length, without an envelope of its own
+            // (upstream's raw serializer for streams); the object in it has one.
             let mut raw = Vec::new();
             api::proto::put_bytes(&mut raw, 1, object);
             let mut event = Vec::new();
             api::proto::put_bytes(&mut event, 1, kind.as_bytes());
             api::proto::put_bytes(&mut event, 2, &raw);
-            let body = api::proto::envelope("", "", &event);
-            let mut out = (body.len() as u32).to_be_bytes().to_vec();
-            out.extend_from_slice(&body);
+            let mut out = (event.len() as u32).to_be_bytes().to_vec();
+            out.extend_from_slice(&event);
             Bytes::from(out)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What client-go's raw decoder reads: four bytes of length, then a bare `WatchEvent`, in it an enveloped object.
+    #[test]
+    fn protobuf_frames_are_bare_watch_events() {
+        let object = Bytes::from(api::proto::envelope("v1", "Pod", b"\x0a\x00"));
+        let frame = event_frame("ADDED", &object, Media::Protobuf);
+        let (length, event) = frame.split_at(4);
+        assert_eq!(u32::from_be_bytes(length.try_into().expect("four bytes")) as usize, event.len());
+        assert_eq!(&event[..7], b"\x0a\x05ADDED");
+        let raw = &event[7..];
+        assert_eq!((raw[0], raw[1] as usize, raw[2], raw[3] as usize), (0x12, object.len() + 2, 0x0a, object.len()));
+        assert_eq!(&raw[4..], &object[..]);
     }
 }

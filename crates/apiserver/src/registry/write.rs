@@ -184,7 +184,7 @@ impl Registry {
         let mut changes = vec![self.put(r, key.clone(), text, rv_at)];
         changes.append(&mut extra);
         let expect = changes.iter().map(|c| Expectation { key: c.key().clone(), state: Expected::Absent }).collect();
-        let commit = Commit { expect, changes, durability: durability(r, None, None), meta: self.meta(cx, None) };
+        let commit = Commit { expect, changes, durability: durability(r, None, None), meta: self.meta(cx, r, None) };
         match self.commit(commit).await {
             Ok(bytes) => Ok(Outcome::Object(r, bytes, 201)),
             Err(CommitError::Conflict { key: k, .. }) if *k == *key => {
@@ -217,6 +217,7 @@ impl Registry {
 
     /// Commits, waits until the caches have seen it, and answers with the first change's text.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Bytes, CommitError> {
+        super::one_change_a_resource(&commit.changes);
         let done = self.store.commit(commit).await?;
         self.wait_for(done.revision.0).await;
         Ok(done.records.into_iter().next().map(|r| r.entry.value).unwrap_or_default())
@@ -300,7 +301,7 @@ impl Registry {
         let warnings = cx.warnings.len();
         for _ in 0..ATTEMPTS {
             cx.warnings.truncate(warnings);
-            let live = current.as_ref().map(|o| self.served_tree(&o.bytes, r));
+            let live = current.as_ref().map(|o| self.served_tree(&o.text(), r));
             let new = change(self, cx, live.as_ref().zip(current.as_deref()))?;
             let (Some(new), Some(live), Some(at)) = (new, live, current.clone()) else {
                 return Ok(Outcome::Made(Value::Null, 200));
@@ -349,7 +350,7 @@ impl Registry {
         admission::mutate(self, &attrs, &mut new, &mut cx.warnings)?;
         settle_update(r, part, &mut new, live);
         if new == *live {
-            return Ok(Outcome::Object(r, at.bytes.clone(), 200));
+            return Ok(Outcome::Object(r, at.text(), 200));
         }
         validate_update(r, part, name, &new, live)?;
         admission::validate(self, &attrs, &new)?;
@@ -380,7 +381,7 @@ impl Registry {
                 .filter(|c| matches!(c, Change::Put { .. }))
                 .map(|c| Expectation { key: c.key().clone(), state: Expected::Absent }),
         );
-        let commit = Commit { expect, changes, durability, meta: self.meta(cx, Some(at.revision)) };
+        let commit = Commit { expect, changes, durability, meta: self.meta(cx, r, Some(at.revision)) };
         match self.commit(commit).await {
             Ok(bytes) => Ok(Outcome::Object(r, last.unwrap_or(bytes), 200)),
             Err(CommitError::Conflict { key: k, current }) if *k == *key => Err(Failure::Raced(current)),

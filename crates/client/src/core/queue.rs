@@ -4,9 +4,7 @@
 //! if it was added meanwhile. Times are numbers given by the caller (nanoseconds of any clock that only goes forward).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-const RETRY_FIRST_NS: u64 = 5_000_000;
-const RETRY_MOST_NS: u64 = 300_000_000_000;
+use std::time::Duration;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -18,10 +16,14 @@ pub struct Queue<K> {
     timed: BTreeSet<(u64, K)>,
     times: BTreeMap<K, u64>,
     failures: BTreeMap<K, u32>,
+    retry_first: u64,
+    retry_most: u64,
 }
 
-impl<K: Ord + Clone> Default for Queue<K> {
-    fn default() -> Queue<K> {
+impl<K: Ord + Clone> Queue<K> {
+    /// An empty one. A key that failed runs again after `retry_first`, then twice that, and so on up to `retry_most`.
+    pub fn new(retry_first: Duration, retry_most: Duration) -> Queue<K> {
+        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         Queue {
             line: VecDeque::new(),
             waiting: BTreeSet::new(),
@@ -30,11 +32,11 @@ impl<K: Ord + Clone> Default for Queue<K> {
             timed: BTreeSet::new(),
             times: BTreeMap::new(),
             failures: BTreeMap::new(),
+            retry_first: nanos(retry_first),
+            retry_most: nanos(retry_most),
         }
     }
-}
 
-impl<K: Ord + Clone> Queue<K> {
     /// Puts a key in line; false if it is there already.
     pub fn add(&mut self, key: K) -> bool {
         if self.running.contains(&key) {
@@ -82,18 +84,18 @@ impl<K: Ord + Clone> Queue<K> {
         self.running.remove(&key);
         let retry = if failed {
             let count = self.failures.entry(key.clone()).or_insert(0);
-            let pause = RETRY_FIRST_NS.saturating_mul(1_u64 << (*count).min(40)).min(RETRY_MOST_NS);
+            let pause = self.retry_first.saturating_mul(1_u64 << (*count).min(40)).min(self.retry_most);
             *count += 1;
             Some(now + pause)
         } else {
             self.failures.remove(&key);
             None
         };
-        if self.again.remove(&key) && !failed {
-            self.add(key);
-        } else if let Some(at) = retry {
-            self.again.remove(&key);
-            self.add_at(key, at);
+        if let Some(at) = retry {
+            self.add_at(key.clone(), at);
+        }
+        if self.again.remove(&key) {
+            self.add(key); // what came meanwhile does not wait for the retry
         }
         retry
     }

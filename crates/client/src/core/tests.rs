@@ -1,10 +1,25 @@
 //! Tests of the queue and of the events' aggregation.
 use super::correlate::{Correlator, Same, Verdict};
 use super::queue::Queue;
+use std::time::Duration;
+
+fn queue() -> Queue<&'static str> {
+    Queue::new(Duration::from_millis(5), Duration::from_secs(300))
+}
+
+#[test]
+fn news_during_a_failing_run_does_not_wait_for_the_retry() {
+    let mut queue = queue();
+    queue.add("a");
+    queue.take(0);
+    queue.add("a");
+    assert!(queue.done("a", true, 0).is_some());
+    assert_eq!(queue.take(0), Some("a"));
+}
 
 #[test]
 fn a_key_is_in_line_once_and_runs_once() {
-    let mut queue = Queue::default();
+    let mut queue = queue();
     assert!(queue.add("a") && !queue.add("a") && queue.add("b"));
     assert_eq!(queue.take(0), Some("a"));
     queue.add("a");
@@ -15,7 +30,7 @@ fn a_key_is_in_line_once_and_runs_once() {
 
 #[test]
 fn failures_wait_longer_each_time() {
-    let mut queue = Queue::default();
+    let mut queue = queue();
     let (mut now, mut last) = (0, 0);
     queue.add("a");
     for _ in 0..12 {
@@ -32,7 +47,7 @@ fn failures_wait_longer_each_time() {
 
 #[test]
 fn the_earlier_time_wins() {
-    let mut queue = Queue::default();
+    let mut queue = queue();
     queue.add_at("a", 50);
     queue.add_at("a", 20);
     queue.add_at("a", 70);

@@ -122,12 +122,13 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
     }
     let revision =
         revisions::current(&resources::DAEMONSETS, &set.metadata, &set.spec.template, &world.revisions, &mut plan);
-    let owner = pods::controller_ref(&resources::DAEMONSETS, &set.metadata);
     let mut by_node: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
     for pod in &world.pods {
         match pods::claim(&set.metadata, &set.spec.selector, &pod.metadata) {
             Claim::Owned => by_node.entry(node_of(pod)).or_default().push(pod.clone()),
-            Claim::Adopt => plan.push(pods::adopt(&owner, &resources::PODS, &pod.metadata)),
+            Claim::Adopt => {
+                pods::adopt(&mut plan, &resources::DAEMONSETS, &set.metadata, &resources::PODS, &pod.metadata)
+            }
             Claim::Release => plan.push(pods::release(&set.metadata, &resources::PODS, &pod.metadata)),
             Claim::Ignore => {}
         }

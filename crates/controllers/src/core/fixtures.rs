@@ -90,6 +90,7 @@ pub fn lines(plan: &client::Plan) -> Vec<String> {
 fn line(op: &client::Op) -> String {
     use client::Op;
     match op {
+        Op::Require { target, .. } => format!("require {} {}", target.resource.plural, target.name),
         Op::Create { resource, object, .. } => {
             let meta = &object["metadata"];
             format!(

@@ -2,9 +2,10 @@
 //! Source: `pkg/controller/job/{job_controller,tracking_utils,indexed_job_utils,backoff_utils}.go`, `pkg/controller/ttlafterfinished`.
 //!
 //! A pod is counted in three steps, so that none is lost or counted twice: its uid goes into `uncountedTerminatedPods`, its
-//! finalizer is removed, and when that is seen the uid becomes a number. Leaves out (and refuses, with an event): pod failure
-//! policies, success policies, backoff limits per index.
+//! finalizer is removed, and when that is seen the uid becomes a number. Policies are in [`super::job_policy`]. Leaves out (and
+//! refuses, with an event): backoff limits per index.
 
+use super::job_policy::{self, Failure};
 use super::pods::{self, Claim, set_condition};
 use crate::views::{Condition, Job, JobStatus, Pod, Uncounted, condition};
 use client::{Announce, DeleteOptions, Event, Op, Plan, Propagation, Regarding, Target, resources};
@@ -29,6 +30,9 @@ pub struct World {
     /// Its pods, and orphans in its namespace.
     pub pods: Vec<Arc<Pod>>,
 }
+
+/// Reason and message of a job's end.
+type Why = (String, String);
 
 struct Work<'a> {
     job: &'a Job,
@@ -71,7 +75,8 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
     work.finish()
 }
 
-fn finished(job: &Job) -> Option<&Condition> {
+/// The condition that says that it has ended.
+pub fn finished(job: &Job) -> Option<&Condition> {
     ["Complete", "Failed"]
         .iter()
         .find_map(|kind| condition(&job.status.conditions, kind).filter(|c| c.status == "True"))
@@ -86,7 +91,7 @@ fn index_of(pod: &Pod) -> Option<i64> {
 }
 
 /// `0-2,5` as numbers.
-fn parse_indexes(text: &str) -> BTreeSet<i64> {
+pub fn parse_indexes(text: &str) -> BTreeSet<i64> {
     let mut out = BTreeSet::new();
     for part in text.split(',').filter(|p| !p.is_empty()) {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -143,12 +148,14 @@ impl Work<'_> {
     }
 
     fn claim(&mut self, pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
-        let owner = pods::controller_ref(&resources::JOBS, &self.job.metadata);
         let mut mine = Vec::new();
         for pod in pods {
             match pods::claim(&self.job.metadata, &self.job.spec.selector, &pod.metadata) {
                 Claim::Owned => mine.push(pod.clone()),
-                Claim::Adopt => self.plan.push(pods::adopt(&owner, &resources::PODS, &pod.metadata)),
+                Claim::Adopt => {
+                    let job = &self.job.metadata;
+                    pods::adopt(&mut self.plan, &resources::JOBS, job, &resources::PODS, &pod.metadata)
+                }
                 Claim::Release => self.plan.push(pods::release(&self.job.metadata, &resources::PODS, &pod.metadata)),
                 Claim::Ignore => {}
             }
@@ -177,9 +184,7 @@ impl Work<'_> {
             let uid = &pod.metadata.uid;
             let ending =
                 condition(&self.status.conditions, "FailureTarget").is_some() || self.job.metadata.is_deleting();
-            // A pod that is deleted before it ended counts as failed.
-            let removed = pod.metadata.is_deleting() && !pods::is_finished(pod) && pod.spec.node_name.is_empty();
-            let (good, bad) = (pod.status.phase == "Succeeded", pod.status.phase == "Failed" || removed);
+            let (good, bad) = (pod.status.phase == "Succeeded", job_policy::is_failed(self.job, pod));
             if good && self.indexed() {
                 if let Some(index) = index_of(pod).filter(|i| *i < self.job.spec.completions.unwrap_or(0)) {
                     self.done.insert(index);
@@ -187,7 +192,16 @@ impl Work<'_> {
             } else if good && !new.succeeded.contains(uid) {
                 new.succeeded.push(uid.clone());
             } else if bad && !new.failed.contains(uid) {
-                new.failed.push(uid.clone());
+                match job_policy::failure(self.job, pod) {
+                    Failure::Ignore => {}
+                    Failure::Count => new.failed.push(uid.clone()),
+                    Failure::FailJob(why) => {
+                        new.failed.push(uid.clone());
+                        if !ending {
+                            self.set("FailureTarget", "True", "PodFailurePolicy", &why);
+                        }
+                    }
+                }
             }
             if good || bad || ending && pods::is_finished(pod) {
                 self.after.push(self.release(pod));
@@ -228,8 +242,7 @@ impl Work<'_> {
         let failed = self.status.failed + bad;
         if let Some(why) = self.failure(failed, &active) {
             self.end(&active, terminating, ("FailureTarget", "Failed"), why, true);
-        } else if self.succeeded(succeeded, &active, failed) {
-            let why = ("CompletionsReached", "Reached expected number of succeeded pods");
+        } else if let Some(why) = self.succeeded(succeeded, &active) {
             self.end(&active, terminating, ("SuccessCriteriaMet", "Complete"), why, false);
         } else if spec.suspend {
             self.suspend(&active);
@@ -243,18 +256,17 @@ impl Work<'_> {
         }
     }
 
-    fn failure(&mut self, failed: i64, active: &[Arc<Pod>]) -> Option<(&'static str, &'static str)> {
+    fn failure(&mut self, failed: i64, active: &[Arc<Pod>]) -> Option<Why> {
         let spec = &self.job.spec;
-        if condition(&self.status.conditions, "FailureTarget").is_some() {
-            let known =
-                condition(&self.status.conditions, "FailureTarget").map(|c| c.reason.clone()).unwrap_or_default();
-            return Some(if known == "DeadlineExceeded" { DEADLINE } else { BACKOFF });
+        if let Some(known) = condition(&self.status.conditions, "FailureTarget") {
+            return Some((known.reason.clone(), known.message.clone()));
         }
+        let why = |(reason, message): (&str, &str)| Some((reason.to_string(), message.to_string()));
         let limit = spec.backoff_limit.unwrap_or(6);
         let restarts: i64 = active.iter().flat_map(|p| &p.status.container_statuses).map(|c| c.restart_count).sum();
         let on_failure = spec.template["spec"]["restartPolicy"] == "OnFailure";
         if failed > limit || (on_failure && (if limit == 0 { restarts > 0 } else { restarts >= limit })) {
-            return Some(BACKOFF);
+            return why(BACKOFF);
         }
         let start = self.status.start_time.as_deref().and_then(api::time::parse_seconds)?;
         let deadline = start + spec.active_deadline_seconds?;
@@ -262,28 +274,35 @@ impl Work<'_> {
             return None;
         }
         if self.now.unix_seconds() >= deadline {
-            return Some(DEADLINE);
+            return why(DEADLINE);
         }
         self.plan.look_again(WallTime::from_unix(deadline, 0));
         None
     }
 
-    fn succeeded(&self, succeeded: i64, active: &[Arc<Pod>], _failed: i64) -> bool {
-        match self.job.spec.completions {
+    fn succeeded(&self, succeeded: i64, active: &[Arc<Pod>]) -> Option<Why> {
+        if let Some(known) = condition(&self.status.conditions, "SuccessCriteriaMet") {
+            return Some((known.reason.clone(), known.message.clone()));
+        }
+        if let Some(message) = job_policy::success(self.job, &self.done) {
+            return Some(("SuccessPolicy".into(), message));
+        }
+        let reached = match self.job.spec.completions {
             Some(wanted) => succeeded >= wanted,
             // A work queue: one success, and nobody works any more.
             None => succeeded > 0 && active.is_empty(),
-        }
+        };
+        reached.then(|| ("CompletionsReached".into(), "Reached expected number of succeeded pods".into()))
     }
 
-    fn end(&mut self, active: &[Arc<Pod>], terminating: i64, kinds: (&str, &str), why: (&str, &str), failed: bool) {
-        self.set(kinds.0, "True", why.0, why.1);
+    fn end(&mut self, active: &[Arc<Pod>], terminating: i64, kinds: (&str, &str), why: Why, failed: bool) {
+        self.set(kinds.0, "True", &why.0, &why.1);
         let announce = self.announce();
         self.after.extend(active.iter().map(|p| pods::delete(p).announced(announce.clone())));
         if active.is_empty() && terminating == 0 && self.uncounted() == (0, 0) {
-            self.set(kinds.1, "True", why.0, why.1);
+            self.set(kinds.1, "True", &why.0, &why.1);
             if failed {
-                self.tell(true, why.0, why.1);
+                self.tell(true, &why.0, &why.1);
             } else {
                 self.status.completion_time = Some(self.stamp());
                 self.tell(false, "Completed", "Job completed");
@@ -316,7 +335,7 @@ impl Work<'_> {
             self.after.extend(active.drain(..surplus).map(|p| pods::delete(&p).announced(announce.clone())));
             return;
         }
-        let replaced = if spec.pod_replacement_policy.as_deref() == Some("Failed") { terminating } else { 0 };
+        let replaced = if job_policy::replaces_failed_only(self.job) { terminating } else { 0 };
         let missing = (wanted - active.len() as i64 - replaced).min(CREATE_MOST);
         if missing <= 0 || self.backs_off(pods, failed) {
             return;
@@ -429,12 +448,8 @@ const DEADLINE: (&str, &str) = ("DeadlineExceeded", "Job was active longer than 
 impl crate::views::JobSpec {
     /// A field that is set and not supported.
     pub fn unsupported(&self) -> Option<&'static str> {
-        let fields = [
-            ("podFailurePolicy", &self.pod_failure_policy),
-            ("successPolicy", &self.success_policy),
-            ("backoffLimitPerIndex", &self.backoff_limit_per_index),
-            ("maxFailedIndexes", &self.max_failed_indexes),
-        ];
+        let fields =
+            [("backoffLimitPerIndex", &self.backoff_limit_per_index), ("maxFailedIndexes", &self.max_failed_indexes)];
         fields.into_iter().find(|(_, value)| value.is_some()).map(|(name, _)| name)
     }
 }

@@ -1,7 +1,7 @@
 //! What controllers say about pods: states, ownership, ranking, creation from a template.
 
 use crate::views::{Condition, Node, Pod, condition};
-use client::{Meta, Op, OwnerReference, Resource, Selector, Target, resources};
+use client::{Meta, Op, OwnerReference, Plan, Resource, Selector, Target, resources};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -87,11 +87,13 @@ pub fn claim(owner: &Meta, selector: &Selector, child: &Meta) -> Claim {
     }
 }
 
-/// Makes `child` the owner's.
-pub fn adopt(owner: &OwnerReference, resource: &Resource, child: &Meta) -> Op {
+/// Makes `child` the owner's, after asking whether there still is that owner: its cache may be older than the deletion that
+/// orphaned the child. Source: `pkg/controller/controller_ref_manager.go:RecheckDeletionTimestamp`.
+pub fn adopt(plan: &mut Plan, kind: &Resource, owner: &Meta, resource: &Resource, child: &Meta) {
+    plan.push(Op::Require { target: Target::new(kind, &owner.namespace, &owner.name), uid: owner.uid.clone() });
     let mut references = child.owner_references.clone();
-    references.push(owner.clone());
-    set_owners(resource, child, &references)
+    references.push(controller_ref(kind, owner));
+    plan.push(set_owners(resource, child, &references));
 }
 
 /// Takes the owner's name off `child`.

@@ -66,7 +66,7 @@ pub fn plan(kind: Kind, world: &World, now: WallTime) -> Plan {
         match pods::claim(&set.metadata, &selector, &pod.metadata) {
             Claim::Owned => mine.push(pod.clone()),
             Claim::Adopt if !pods::is_finished(pod) => {
-                plan.push(pods::adopt(&owner, &resources::PODS, &pod.metadata));
+                pods::adopt(&mut plan, kind.resource(), &set.metadata, &resources::PODS, &pod.metadata);
                 mine.push(pod.clone());
             }
             Claim::Release => plan.push(pods::release(&set.metadata, &resources::PODS, &pod.metadata)),

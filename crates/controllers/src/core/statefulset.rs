@@ -43,13 +43,14 @@ pub fn plan(world: &World, now: WallTime) -> Plan {
     let update =
         revisions::current(&resources::STATEFULSETS, &set.metadata, &set.spec.template, &world.revisions, &mut plan);
     let current = revisions::named(&world.revisions, &set.status.current_revision).unwrap_or_else(|| update.clone());
-    let owner = pods::controller_ref(&resources::STATEFULSETS, &set.metadata);
     let mut mine = BTreeMap::new();
     for pod in &world.pods {
         let Some(ordinal) = ordinal(set, &pod.metadata.name) else { continue };
         match pods::claim(&set.metadata, &set.spec.selector, &pod.metadata) {
             Claim::Owned => drop(mine.insert(ordinal, pod.clone())),
-            Claim::Adopt => plan.push(pods::adopt(&owner, &resources::PODS, &pod.metadata)),
+            Claim::Adopt => {
+                pods::adopt(&mut plan, &resources::STATEFULSETS, &set.metadata, &resources::PODS, &pod.metadata)
+            }
             Claim::Release => plan.push(pods::release(&set.metadata, &resources::PODS, &pod.metadata)),
             Claim::Ignore => {}
         }

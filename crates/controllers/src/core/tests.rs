@@ -50,7 +50,15 @@ fn replicasets_fill_and_empty() {
     let rs = set(1, counted(1, 0));
     let pods = vec![pod("o").label("app", "a").build(), pod("x").of("ReplicaSet", &*rs).label("app", "b").build()];
     let reference = r#"{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"rs","uid":"u","controller":true,"blockOwnerDeletion":true}]}}"#;
-    check(rs, pods, &[&format!("patch pods o {reference}"), r#"patch pods x {"metadata":{"ownerReferences":[]}}"#]);
+    check(
+        rs,
+        pods,
+        &[
+            "require replicasets rs",
+            &format!("patch pods o {reference}"),
+            r#"patch pods x {"metadata":{"ownerReferences":[]}}"#,
+        ],
+    );
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct DiskFaults {
     pub capacity: u64,
     /// Percent of syncs that fail and lose what was pending.
     pub sync_fails_percent: u64,
+    /// Percent of writes that fail, with a part written.
+    pub write_fails_percent: u64,
     /// Longest time an operation takes, in microseconds.
     pub latency_us: u64,
 }
@@ -132,6 +134,11 @@ impl SimDisk {
         let inner = self.inner();
         let id = inner.names.get(name)?;
         inner.files.get(id).map(|c| c.now.len() as u64)
+    }
+
+    /// Bytes of all files.
+    pub fn used(&self) -> u64 {
+        self.inner().used()
     }
 
     /// Names of all files.
@@ -347,12 +354,18 @@ impl SimFile {
             inner.rng.chance(percent)
         };
         self.content("sync", |c| {
-            c.pending.clear();
+            let pending = std::mem::take(&mut c.pending);
             if fails {
-                // Linux marks the pages clean: the content reads as written until it is evicted, and is gone after a restart.
+                // Linux marks the pages clean: the content reads as written until it is evicted, no later sync writes it, and
+                // it is gone after a restart.
                 return false;
             }
-            c.durable.clone_from(&c.now);
+            for one in pending {
+                match one {
+                    Pending::Truncate(len) => c.durable.truncate(len),
+                    Pending::Write(offset, data) => Content::write(&mut c.durable, offset, &data),
+                }
+            }
             true
         })
         .and_then(|ok| {
@@ -382,19 +395,23 @@ impl File for SimFile {
 
     fn write(&self, offset: u64, data: Vec<u8>, sync: bool) -> BoxFuture<'_, DiskResult<()>> {
         Box::pin(async move {
-            let (used, capacity) = {
-                let inner = self.disk.inner();
-                (inner.used(), inner.faults.capacity)
+            let (used, capacity, fails) = {
+                let mut inner = self.disk.inner();
+                let percent = inner.faults.write_fails_percent;
+                (inner.used(), inner.faults.capacity, percent > 0 && inner.rng.chance(percent))
             };
             let grown = self.content("write", |c| (offset as usize + data.len()).saturating_sub(c.now.len()))?;
             let fits = capacity == 0 || used + grown as u64 <= capacity;
-            let taken = if fits { data.len() } else { data.len() / 2 }; // a full disk takes a part
+            let taken = if fits && !fails { data.len() } else { data.len() / 2 }; // a failing disk takes a part
             self.content("write", |c| {
                 Content::write(&mut c.now, offset as usize, &data[..taken]);
                 c.pending.push(Pending::Write(offset as usize, data[..taken].to_vec()));
             })?;
             if !fits {
                 return Err(self.disk.error("write", &self.name, DiskErrorKind::Full, "no space left on device"));
+            }
+            if fails {
+                return Err(self.disk.error("write", &self.name, DiskErrorKind::Other, "input/output error"));
             }
             self.disk.wait().await;
             if sync { self.sync_now() } else { Ok(()) }

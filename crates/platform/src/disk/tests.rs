@@ -56,3 +56,18 @@ async fn a_full_disk_says_so() {
     let file = disk.open("a", true).await.expect("open");
     assert_eq!(file.write(0, vec![1; 101], true).await.err().map(|e| e.kind), Some(DiskErrorKind::Full));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_sync_lost_no_later_one_brings_back() {
+    let disk = SimDisk::new("d", 1, DiskFaults::default());
+    let file = disk.open("a", true).await.expect("open");
+    disk.sync_dir().await.expect("sync dir");
+    disk.set_faults(DiskFaults { sync_fails_percent: 100, ..DiskFaults::default() });
+    assert!(file.write(0, vec![1; 600], true).await.is_err());
+    disk.set_faults(DiskFaults::default());
+    assert_eq!(file.read(0, 600).await.expect("read"), vec![1; 600], "it still reads as written");
+    file.write(600, vec![2; 10], true).await.expect("write");
+    disk.power_cut();
+    let file = disk.open("a", false).await.expect("open");
+    assert_eq!(file.read(0, 610).await.expect("read"), [vec![0; 600], vec![2; 10]].concat());
+}

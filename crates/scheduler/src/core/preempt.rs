@@ -1,10 +1,12 @@
 //! Preemption: which less important pods would have to go so that a pod fits.
-//! Source: `pkg/scheduler/framework/preemption`. Leaves out disruption budgets and extenders.
+//! Source: `pkg/scheduler/framework/preemption`. Budgets are kept where
+//! that is possible: pods that a budget protects stay first, and a node where fewer budgets break is chosen. Leaves out extenders.
 
 use super::decide::{Diagnosis, Framework, histogram};
 use super::framework::Verdict;
 use super::snapshot::{Pod, Snapshot};
-use std::collections::BTreeMap;
+use client::ObjectKey;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const CANDIDATES_MOST: usize = 100;
@@ -40,21 +42,21 @@ pub fn preempt(framework: &Framework, cluster: &Snapshot, pod: &Pod, diagnosis: 
             reasons.insert(node, NOT_HELPFUL);
         } else if found.len() < CANDIDATES_MOST {
             match victims(framework, cluster, pod, node) {
-                Some(victims) if !victims.is_empty() => found.push((node.clone(), victims)),
+                Some(one) if !one.victims.is_empty() => found.push((node.clone(), one)),
                 _ => drop(reasons.insert(node, NO_VICTIMS)),
             }
         }
     }
     let start = |p: &Arc<Pod>| p.view.status.start_time.clone().unwrap_or_default();
-    let cost = |victims: &[Arc<Pod>]| {
+    let cost = |Found { victims, broken }: &Found| {
         let highest = victims.iter().map(|p| p.priority()).max().unwrap_or(i64::MIN);
         let sum: i128 = victims.iter().map(|p| i128::from(p.priority()) + (1 << 31)).sum();
         // Of the most important victims, those that started last are the smallest loss.
         let earliest = victims.iter().filter(|p| p.priority() == highest).map(start).min().unwrap_or_default();
-        (highest, sum, victims.len(), std::cmp::Reverse(earliest))
+        (*broken, highest, sum, victims.len(), std::cmp::Reverse(earliest))
     };
-    match found.into_iter().min_by_key(|(node, victims)| (cost(victims), node.clone())) {
-        Some((node, victims)) => Preemption::Victims(node, victims),
+    match found.into_iter().min_by_key(|(node, found)| (cost(found), node.clone())) {
+        Some((node, found)) => Preemption::Victims(node, found.victims),
         None => Preemption::No(format!(
             "0/{} nodes are available: {}.",
             cluster.nodes.len(),
@@ -63,8 +65,39 @@ pub fn preempt(framework: &Framework, cluster: &Snapshot, pod: &Pod, diagnosis: 
     }
 }
 
+/// What would have to go from a node.
+struct Found {
+    victims: Vec<Arc<Pod>>,
+    /// How many of them a budget protects.
+    broken: usize,
+}
+
+/// Which of these pods a budget protects, if they go in this order.
+fn protected(cluster: &Snapshot, pods: &[Arc<Pod>]) -> BTreeSet<String> {
+    let mut left: BTreeMap<&ObjectKey, i64> =
+        cluster.budgets.iter().map(|(key, b)| (key, b.status.disruptions_allowed)).collect();
+    let mut out = BTreeSet::new();
+    for pod in pods {
+        let meta = pod.meta();
+        for (key, budget) in cluster.budgets.iter().filter(|(key, _)| key.namespace == meta.namespace) {
+            let selector = budget.spec.selector.as_ref().filter(|s| !s.is_empty());
+            let counts = selector.is_some_and(|s| s.matches(&meta.labels)) && !meta.labels.is_empty();
+            // Whose disruption was granted already costs nothing more.
+            if !counts || budget.status.disrupted_pods.contains_key(&meta.name) {
+                continue;
+            }
+            let allowed = left.entry(key).or_insert(0);
+            *allowed -= 1;
+            if *allowed < 0 {
+                out.insert(meta.uid.clone());
+            }
+        }
+    }
+    out
+}
+
 /// The fewest pods that have to go from a node; `None`: the pod does not fit even without all less important ones.
-fn victims(framework: &Framework, cluster: &Snapshot, pod: &Pod, node: &str) -> Option<Vec<Arc<Pod>>> {
+fn victims(framework: &Framework, cluster: &Snapshot, pod: &Pod, node: &str) -> Option<Found> {
     let info = cluster.nodes.get(node)?;
     let mut lesser: Vec<Arc<Pod>> = info.pods.values().filter(|p| p.priority() < pod.priority()).cloned().collect();
     if lesser.is_empty() {
@@ -77,9 +110,12 @@ fn victims(framework: &Framework, cluster: &Snapshot, pod: &Pod, node: &str) -> 
     if !framework.fits(&cluster.with(left.clone()), pod, node) {
         return None;
     }
-    // The most important (and then the longest running) come back first.
+    // The most important (and then the longest running) come back first, those that a budget protects before all others.
     let start = |p: &Arc<Pod>| p.view.status.start_time.clone().unwrap_or_default();
     lesser.sort_by(|a, b| b.priority().cmp(&a.priority()).then_with(|| start(a).cmp(&start(b))));
+    let protected = protected(cluster, &lesser);
+    let is_protected = |p: &Arc<Pod>| protected.contains(&p.meta().uid);
+    lesser.sort_by_key(|p| !is_protected(p));
     let mut victims = Vec::new();
     for candidate in lesser {
         left.add(&candidate);
@@ -88,5 +124,6 @@ fn victims(framework: &Framework, cluster: &Snapshot, pod: &Pod, node: &str) -> 
             victims.push(candidate);
         }
     }
-    Some(victims)
+    let broken = victims.iter().filter(|p| is_protected(p)).count();
+    Some(Found { victims, broken })
 }

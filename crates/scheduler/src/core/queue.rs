@@ -5,14 +5,19 @@
 
 use super::framework::Wake;
 use super::snapshot::Pod;
+use platform::limits::SchedulerLimits;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const BACKOFF_FIRST_NS: u64 = 1_000_000_000;
-const BACKOFF_MOST_NS: u64 = 10_000_000_000;
-/// A pod that waits for longer is tried again, whatever happened.
-const WAIT_MOST_NS: u64 = 300_000_000_000;
+/// The queue's times, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    first: u64,
+    most: u64,
+    /// A pod that waits for longer is tried again, whatever happened.
+    wait: u64,
+}
 
 /// A pod to place.
 #[derive(Clone, Debug)]
@@ -26,10 +31,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn backoff_ends(&self) -> u64 {
+    fn backoff_ends(&self, times: Times) -> u64 {
         match self.attempts {
             0 => 0,
-            n => self.failed + BACKOFF_FIRST_NS.saturating_mul(1 << (n - 1).min(20)).min(BACKOFF_MOST_NS),
+            n => self.failed + times.first.saturating_mul(1 << (n - 1).min(20)).min(times.most),
         }
     }
 }
@@ -45,6 +50,7 @@ pub struct Queue {
     places: BTreeMap<String, Place>,
     sequence: u64,
     last: BTreeMap<Wake, u64>,
+    times: Times,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +63,17 @@ enum Place {
 }
 
 impl Queue {
+    /// An empty one.
+    pub fn new(limits: &SchedulerLimits) -> Queue {
+        let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let times = Times {
+            first: nanos(limits.backoff_first),
+            most: nanos(limits.backoff_most),
+            wait: nanos(limits.wait_most),
+        };
+        Queue { times, ..Queue::default() }
+    }
+
     /// Number of pods in line, in backoff, waiting.
     pub fn depths(&self) -> (usize, usize, usize) {
         (self.active.len(), self.backoff.len(), self.waiting.len())
@@ -78,7 +95,7 @@ impl Queue {
 
     fn activate(&mut self, entry: Entry, now: u64) {
         let uid = entry.pod.meta().uid.clone();
-        let until = entry.backoff_ends();
+        let until = entry.backoff_ends(self.times);
         if until > now {
             self.places.insert(uid.clone(), Place::Backoff(until));
             self.backoff.insert((until, uid), entry);
@@ -128,7 +145,8 @@ impl Queue {
             let entry = entry.remove();
             self.activate(entry, now);
         }
-        let late = |e: &Entry| e.failed + WAIT_MOST_NS <= now;
+        let wait = self.times.wait;
+        let late = |e: &Entry| e.failed + wait <= now;
         let overdue: Vec<String> =
             self.waiting.iter().filter(|(_, (e, _))| late(e)).map(|(uid, _)| uid.clone()).collect();
         for uid in overdue {
@@ -179,7 +197,7 @@ impl Queue {
     /// When the next pod is due, if none is now.
     pub fn next_time(&self) -> Option<u64> {
         let backoff = self.backoff.first_key_value().map(|((until, _), _)| *until);
-        let overdue = self.waiting.values().map(|(e, _)| e.failed + WAIT_MOST_NS).min();
+        let overdue = self.waiting.values().map(|(e, _)| e.failed + self.times.wait).min();
         backoff.into_iter().chain(overdue).min()
     }
 }

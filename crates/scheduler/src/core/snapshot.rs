@@ -1,7 +1,7 @@
 //! Nodes with the pods on them, at one moment. Snapshots share what did not change.
 
 use super::resources::{Amounts, requests};
-use crate::views::{ClaimView, NodeView, PodView, Port};
+use crate::views::{BudgetView, ClaimView, NodeView, PodView, Port};
 use client::{Meta, ObjectKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -101,6 +101,8 @@ pub struct Snapshot {
     pub nodes: BTreeMap<String, Arc<NodeInfo>>,
     /// Claims that are there.
     pub claims: BTreeMap<ObjectKey, Arc<ClaimView>>,
+    /// Disruption budgets.
+    pub budgets: BTreeMap<ObjectKey, Arc<BudgetView>>,
     /// Labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
 }

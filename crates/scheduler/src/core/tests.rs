@@ -167,6 +167,39 @@ fn the_least_goes_for_the_more_important() {
 }
 
 #[test]
+fn what_a_budget_protects_stays_if_it_can() {
+    let budget = |allowed: i64, disrupted: serde_json::Value| {
+        let spec = json!({"selector": {"matchLabels": {"app": "a"}}});
+        let status = json!({"disruptionsAllowed": allowed, "disruptedPods": disrupted});
+        let view = json!({"metadata": {"name": "b", "namespace": "default"}, "spec": spec, "status": status});
+        std::sync::Arc::new(serde_json::from_value::<crate::views::BudgetView>(view).expect("a budget"))
+    };
+    let choose = |budget| {
+        let low = pod("low").priority(1).label("app", "a").cpu("2").on("a");
+        let mut cluster = cluster(
+            vec![node("a"), node("b")],
+            vec![
+                low,
+                pod("mid").priority(5).cpu("2").on("a"),
+                pod("big").priority(7).label("app", "a").cpu("4").on("b"),
+            ],
+        );
+        cluster.budgets.insert(client::ObjectKey::new("default", "b"), budget);
+        let (framework, pod) = (Framework::default(), pod("p").priority(10).cpu("2").build());
+        let Decision::Nowhere(diagnosis) = framework.decide(&cluster, &pod, &Nominated::new(), 0) else {
+            panic!("room")
+        };
+        match preempt(&framework, &cluster, &pod, &diagnosis) {
+            Preemption::Victims(node, victims) => format!("{node} {}", victims[0].meta().name),
+            Preemption::No(why) => why,
+        }
+    };
+    assert_eq!(choose(budget(1, json!({}))), "a low", "one may go");
+    assert_eq!(choose(budget(0, json!({}))), "a mid", "none may go: the more important one that is not protected");
+    assert_eq!(choose(budget(0, json!({"low": "t"}))), "a low", "its disruption was granted already");
+}
+
+#[test]
 fn requests_count_sidecars_and_init_containers() {
     let container = |cpu: &str, sidecar: bool| {
         let policy = if sidecar { json!("Always") } else { json!(null) };
@@ -182,7 +215,7 @@ fn requests_count_sidecars_and_init_containers() {
 #[test]
 fn the_queue_orders_backs_off_and_wakes() {
     const S: u64 = 1_000_000_000;
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(&Default::default());
     queue.update(&pod("low").build(), 1);
     queue.update(&pod("late").priority(5).build(), 2);
     queue.update(&pod("early").priority(5).build(), 1);

@@ -12,52 +12,8 @@ use crate::seal::Sealed;
 use platform::disk::{DiskError, DiskErrorKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Every bound of the engine; the simulation shrinks them.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// A segment is closed when it is longer.
-    pub segment_bytes: u64,
-    /// Commits of one group.
-    pub group_commits: usize,
-    /// Bytes of one group (at least one commit goes).
-    pub group_bytes: usize,
-    /// Bytes of all values of a commit.
-    pub commit_bytes: usize,
-    /// Revisions reserved at once.
-    pub reserve: u64,
-    /// Longest time cheap commits stay unsynced.
-    pub cheap_delay: Duration,
-    /// Memory for old versions.
-    pub history_bytes: usize,
-    /// Length of the log, beyond the live bytes, at which it is rewritten as a snapshot.
-    pub log_bytes: u64,
-    /// History younger than this is kept in the log.
-    pub history_age: Duration,
-    /// Commits waiting for the committer before submitters wait.
-    pub queue: usize,
-    /// Changes that a watch takes at once.
-    pub watch_step: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            segment_bytes: 16 << 20,
-            group_commits: 1024,
-            group_bytes: 4 << 20,
-            commit_bytes: 16 << 20,
-            reserve: 10_000,
-            cheap_delay: Duration::from_secs(1),
-            history_bytes: 16 << 20,
-            log_bytes: 16 << 20,
-            history_age: Duration::from_secs(300),
-            queue: 4096,
-            watch_step: 512,
-        }
-    }
-}
+pub use platform::limits::StoreLimits as Limits;
 
 /// A submitted commit, with the sealed values of its puts.
 #[derive(Debug)]

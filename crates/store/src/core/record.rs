@@ -14,8 +14,35 @@ use bytes::Bytes;
 use platform::WallTime;
 use std::sync::Arc;
 
-/// Version of this format; a directory's is in its `VERSION` file.
-pub const FORMAT: u32 = 1;
+/// The formats of a program. A directory's own, the cluster version, is in its `VERSION` file; it is what is written until
+/// `finalize` raises it, so that the program before this one can still be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    /// The oldest that is read: the one before the newest, if there was one.
+    pub oldest: u32,
+    /// The newest that is read and can be written.
+    pub newest: u32,
+}
+
+impl Formats {
+    /// This program's.
+    pub const OURS: Formats = Formats { oldest: 1, newest: 1 };
+
+    /// Why `format` is not read, if it is not.
+    pub fn refuse(self, format: u32) -> Option<String> {
+        let Formats { oldest, newest } = self;
+        if format > newest {
+            return Some(format!(
+                "format {format}; this program reads formats {oldest} to {newest}: start the newer corten that wrote it"
+            ));
+        }
+        (format < oldest).then(|| {
+            format!(
+                "format {format}; this program reads formats {oldest} to {newest}: start the last corten that writes format {oldest}, run `corten upgrade finalize` with it, and come back"
+            )
+        })
+    }
+}
 /// Bytes of a frame before its payload.
 pub const FRAME_HEAD: usize = 20;
 /// Bytes of a file before its first frame.
@@ -36,6 +63,8 @@ pub struct FileHead {
     pub reserved: Revision,
     /// Epoch: 0.
     pub epoch: u32,
+    /// The format that the file is in.
+    pub format: u32,
 }
 
 impl FileHead {
@@ -43,7 +72,7 @@ impl FileHead {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         w.0.extend_from_slice(&FILE_MAGIC);
-        w.u32(FORMAT);
+        w.u32(self.format);
         w.u32(self.epoch);
         w.u64(self.number);
         w.u64(self.after.0);
@@ -55,7 +84,7 @@ impl FileHead {
     }
 
     /// From bytes.
-    pub fn decode(bytes: &[u8]) -> Result<FileHead, Malformed> {
+    pub fn decode(bytes: &[u8], formats: Formats) -> Result<FileHead, Malformed> {
         let head = bytes.get(..FILE_HEAD).ok_or_else(|| Malformed("the file's header is cut off".into()))?;
         let mut r = Reader(&head[FILE_MAGIC.len()..]);
         let (format, epoch, number, after, reserved, crc) =
@@ -63,10 +92,10 @@ impl FileHead {
         if head[..8] != FILE_MAGIC || crc32fast::hash(&head[..FILE_HEAD - 8]) != crc {
             return Err(Malformed("the file's header is damaged".into()));
         }
-        if format != FORMAT {
-            return Err(Malformed(format!("format {format}; this program reads format {FORMAT}")));
+        if let Some(why) = formats.refuse(format) {
+            return Err(Malformed(why));
         }
-        Ok(FileHead { number, after: Revision(after), reserved: Revision(reserved), epoch })
+        Ok(FileHead { number, after: Revision(after), reserved: Revision(reserved), epoch, format })
     }
 }
 

@@ -8,7 +8,7 @@ use super::splice::{is_place, resplice, splice};
 use crate::contract::{Change, Changed, Commit, Entry, Expected, Key, Meta, ReadError, Record, Revision};
 use bytes::Bytes;
 use platform::WallTime;
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -148,6 +148,9 @@ pub enum Refusal {
     Invalid(String),
 }
 
+/// Gaps that are remembered.
+const LOST_MOST: usize = 1000;
+
 /// See the file's head.
 #[derive(Debug, Default)]
 pub struct State {
@@ -198,8 +201,16 @@ impl State {
     pub fn lose(&mut self, next: Revision) {
         if next.0 > self.tip.0 + 1 {
             self.lost.push((self.tip, next));
+            if self.lost.len() > LOST_MOST {
+                self.lost.remove(0); // long compacted
+            }
         }
         self.tip = self.tip.max(next);
+    }
+
+    /// If `at` was lost: the revision at which the store went on. Remembered beyond compaction, for caches that reach further.
+    pub fn lost(&self, at: Revision) -> Option<Revision> {
+        self.lost.iter().find(|(last, next)| at > *last && at < *next).map(|(_, next)| *next)
     }
 
     /// Whether the state at `at` can be told, when revisions up to `visible` are visible.
@@ -207,9 +218,8 @@ impl State {
         if at > visible {
             return Err(ReadError::Future { current: visible });
         }
-        let lost = self.lost.iter().find(|(last, next)| at > *last && at < *next);
-        match lost {
-            Some((_, next)) => Err(ReadError::Compacted { oldest: *next }),
+        match self.lost(at) {
+            Some(next) => Err(ReadError::Compacted { oldest: next.max(self.compacted) }),
             None if at < self.compacted => Err(ReadError::Compacted { oldest: self.compacted }),
             None => Ok(()),
         }
@@ -217,7 +227,7 @@ impl State {
 
     /// Whether `commit` may be applied now.
     pub fn check(&self, commit: &Commit) -> Result<(), Refusal> {
-        let mut seen = HashSet::with_capacity(commit.changes.len());
+        let mut seen = BTreeSet::new();
         for change in &commit.changes {
             let key = change.key();
             if key.is_empty() || !seen.insert(key) {
@@ -444,7 +454,6 @@ impl State {
             let tombstone = if event.change == Changed::Deleted { event.now.bytes_here() } else { 0 };
             self.history_bytes = self.history_bytes.saturating_sub(old + tombstone);
         }
-        self.lost.retain(|(_, next)| *next > revision);
     }
 
     /// Sends old versions' bytes to disk, oldest first, until history takes at most `budget` bytes of memory. Only versions

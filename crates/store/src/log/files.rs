@@ -8,6 +8,7 @@ use crate::seal::Seal;
 use bytes::Bytes;
 use platform::disk::{Disk, DiskError, DiskErrorKind, File};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Set in the number of a snapshot's file; the rest is its revision.
@@ -36,12 +37,26 @@ pub struct Files(Arc<Inner>);
 struct Inner {
     disk: Arc<dyn Disk>,
     open: Mutex<BTreeMap<u64, Opened>>,
+    /// The cluster version: the format of new files.
+    format: AtomicU32,
 }
 
 impl Files {
     /// From recovered files.
-    pub fn new(disk: Arc<dyn Disk>, files: BTreeMap<u64, Opened>) -> Files {
-        Files(Arc::new(Inner { disk, open: Mutex::new(files) }))
+    pub fn new(disk: Arc<dyn Disk>, files: BTreeMap<u64, Opened>, format: u32) -> Files {
+        Files(Arc::new(Inner { disk, open: Mutex::new(files), format: AtomicU32::new(format) }))
+    }
+
+    /// The format of new files.
+    pub fn format(&self) -> u32 {
+        self.0.format.load(Ordering::SeqCst)
+    }
+
+    /// Makes `format` the cluster version, durably: files that are begun from now on have it.
+    pub async fn finalize(&self, format: u32) -> Result<(), DiskError> {
+        write_version(&self.0.disk, format).await?;
+        self.0.format.store(format, Ordering::SeqCst);
+        Ok(())
     }
 
     /// The directory.
@@ -62,11 +77,6 @@ impl Files {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.open().values().map(|f| f.bytes).sum()
-    }
-
-    /// Bytes of all segments.
-    pub fn log_bytes(&self) -> u64 {
-        self.open().range(..SNAPSHOT).map(|(_, f)| f.bytes).sum()
     }
 
     /// Number of the current segment.
@@ -94,7 +104,7 @@ impl Files {
 
     /// Begins the segment `number`.
     pub async fn roll(&self, number: u64, after: Revision, reserved: Revision) -> Result<(), DiskError> {
-        let file = create(&self.0.disk, number, after, reserved).await?;
+        let file = create(&self.0.disk, number, after, reserved, self.format()).await?;
         self.open().insert(number, Opened { file, after, bytes: record::FILE_HEAD as u64 });
         Ok(())
     }
@@ -147,10 +157,30 @@ pub async fn create(
     number: u64,
     after: Revision,
     reserved: Revision,
+    format: u32,
 ) -> Result<Arc<dyn File>, DiskError> {
     let file = disk.open(&name(number), true).await?;
     file.truncate(0).await?;
-    file.write(0, FileHead { number, after, reserved, epoch: 0 }.encode(), true).await?;
+    file.write(0, FileHead { number, after, reserved, epoch: 0, format }.encode(), true).await?;
     disk.sync_dir().await?;
     Ok(file)
+}
+
+/// Name of the file that holds the cluster version.
+pub const VERSION: &str = "VERSION";
+const VERSION_HEAD: &str = "corten-store ";
+
+/// The format that a `VERSION` file says.
+pub fn parse_version(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.strip_prefix(VERSION_HEAD)?.trim_end().parse().ok()
+}
+
+/// Writes the cluster version, all or nothing.
+pub async fn write_version(disk: &Arc<dyn Disk>, format: u32) -> Result<(), DiskError> {
+    let temporary = format!("{VERSION}.tmp");
+    let file = disk.open(&temporary, true).await?;
+    file.truncate(0).await?;
+    file.write(0, format!("{VERSION_HEAD}{format}\n").into_bytes(), true).await?;
+    disk.rename(&temporary, VERSION).await?;
+    disk.sync_dir().await
 }

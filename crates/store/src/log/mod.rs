@@ -27,11 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::core::committer::Limits;
+pub use crate::core::record::Formats;
 pub use recover::OpenError;
-
-const EXPIRE_STEP: usize = 500;
-const REOPEN_FIRST: time::Duration = time::Duration::from_millis(100);
-const REOPEN_MOST: time::Duration = time::Duration::from_secs(30);
 
 /// See the file's head. Clones are handles of one engine.
 #[derive(Clone)]
@@ -46,6 +43,7 @@ pub(crate) struct Shared {
     files: Files,
     seal: Option<Arc<dyn Seal>>,
     limits: Limits,
+    formats: Formats,
     trouble: Mutex<Option<String>>,
     /// How often the state was read again.
     generation: AtomicU64,
@@ -66,13 +64,25 @@ pub async fn open(
     seal: Option<Arc<dyn Seal>>,
     limits: Limits,
 ) -> Result<Arc<Log>, OpenError> {
+    open_as(env, disk, seal, limits, Formats::OURS).await
+}
+
+/// [`open`], by a program with other formats: what tests of upgrades need.
+pub async fn open_as(
+    env: &Env,
+    disk: Arc<dyn Disk>,
+    seal: Option<Arc<dyn Seal>>,
+    limits: Limits,
+    formats: Formats,
+) -> Result<Arc<Log>, OpenError> {
     let lock = disk.lock().await?;
-    let opened = recover::open(&disk, seal.as_deref(), limits, None).await?;
+    let opened = recover::open(&disk, seal.as_deref(), limits, formats, None).await?;
     let visible = opened.state.tip();
     let shared = Arc::new(Shared {
         state: Mutex::new(opened.state),
         visible: watch::Sender::new(visible),
-        files: Files::new(disk, opened.files),
+        files: Files::new(disk, opened.files, opened.format),
+        formats,
         seal,
         limits,
         trouble: Mutex::new(None),
@@ -184,6 +194,16 @@ impl Log {
         commit.changes.iter().map(one).collect()
     }
 
+    /// Raises the cluster version to the newest that this program writes; from then on older programs refuse the directory.
+    /// Answers the version.
+    pub async fn finalize(&self) -> Result<u32, platform::disk::DiskError> {
+        let newest = self.shared.formats.newest;
+        if self.shared.files.format() < newest {
+            self.shared.files.finalize(newest).await?;
+        }
+        Ok(newest)
+    }
+
     async fn commit_inner(&self, commit: Commit) -> Result<Committed, CommitError> {
         match self.submit(commit).await? {
             Outcome::Done(committed) => Ok(committed),
@@ -258,7 +278,7 @@ impl Store for Log {
     fn expire(&self, now: WallTime) -> BoxFuture<'_, Result<Option<WallTime>, CommitError>> {
         Box::pin(async move {
             loop {
-                let (due, next) = self.shared.state().expired(now, EXPIRE_STEP);
+                let (due, next) = self.shared.state().expired(now, self.shared.limits.expire_step);
                 if due.is_empty() {
                     return Ok(next);
                 }
@@ -284,6 +304,10 @@ impl Store for Log {
         self.shared.seen()
     }
 
+    fn lost(&self, at: Revision) -> Option<Revision> {
+        self.shared.state().lost(at)
+    }
+
     fn status(&self) -> Status {
         let revision = self.shared.seen();
         let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -297,6 +321,7 @@ impl Store for Log {
             history,
             disk_bytes: self.shared.files.bytes(),
             trouble,
+            format: (self.shared.files.format(), self.shared.formats.newest),
         }
     }
 
@@ -425,19 +450,22 @@ impl Engine {
         let mut request: Option<Request> = None;
         let mut closing: Option<oneshot::Sender<()>> = None;
         loop {
-            let input = match either(&mut request, &mut messages, self.sync_at).await {
+            let inputs = match either(&mut request, &mut messages, self.sync_at).await {
                 Woken::Done(result) => {
                     request = None;
-                    Input::Done(result)
+                    vec![Input::Done(result)]
                 }
                 Woken::SyncDue => {
                     self.sync_at = None;
-                    Input::SyncDue
+                    vec![Input::SyncDue]
                 }
                 Woken::Message(None) => return, // every handle is gone
                 Woken::Message(Some(message)) => self.gather(message, &mut messages, &mut closing),
             };
-            let outputs = self.committer.step(&mut self.shared.state(), input);
+            let mut outputs = Vec::new();
+            for input in inputs {
+                outputs.extend(self.committer.step(&mut self.shared.state(), input));
+            }
             for output in outputs {
                 match output {
                     Output::Closed => {
@@ -458,13 +486,13 @@ impl Engine {
         }
     }
 
-    /// Takes the whole queue.
+    /// Takes the whole queue, in order: what was submitted before a close is written before the end.
     fn gather(
         &mut self,
         first: Message,
         messages: &mut mpsc::Receiver<Message>,
         closing: &mut Option<oneshot::Sender<()>>,
-    ) -> Input {
+    ) -> Vec<Input> {
         let mut pending = Vec::new();
         let mut message = Some(first);
         while let Some(taken) = message {
@@ -476,18 +504,12 @@ impl Engine {
                 }
                 Message::Close(reply) => {
                     *closing = Some(reply);
-                    // What was submitted before goes first: the committer ends when its queue is empty.
-                    if pending.is_empty() {
-                        return Input::Close;
-                    }
-                    let outputs = self.committer.step(&mut self.shared.state(), Input::Close);
-                    debug_assert!(outputs.iter().all(|o| !matches!(o, Output::Broken { .. })));
-                    return Input::Submit(pending);
+                    return vec![Input::Submit(pending), Input::Close];
                 }
             }
             message = messages.try_recv().ok();
         }
-        Input::Submit(pending)
+        vec![Input::Submit(pending)]
     }
 
     fn output(&mut self, output: Output) -> Option<Request> {
@@ -530,14 +552,15 @@ impl Engine {
     async fn reopen(&mut self, error: String, durable: u64, messages: &mut mpsc::Receiver<Message>) {
         tracing::error!(error, "the store's disk failed; reading it again");
         self.shared.set_trouble(Some(error));
-        let mut pause = REOPEN_FIRST;
+        let mut pause = self.shared.limits.reopen_first;
         let segment = self.shared.files.current_number();
         self.sync_at = None;
         loop {
             let disk = self.shared.files.disk();
             let visible = self.shared.seen();
             let trusted = recover::Trusted { segment, durable, above: visible };
-            match recover::open(&disk, self.shared.seal.as_deref(), self.shared.limits, Some(trusted)).await {
+            let seal = self.shared.seal.as_deref();
+            match recover::open(&disk, seal, self.shared.limits, self.shared.formats, Some(trusted)).await {
                 Ok(opened) => {
                     let tip = opened.state.tip();
                     self.shared.files.replace(opened.files);
@@ -556,7 +579,7 @@ impl Engine {
                 }
             }
             let until = self.env.now() + pause;
-            pause = (pause * 2).min(REOPEN_MOST);
+            pause = (pause * 2).min(self.shared.limits.reopen_most);
             while let Ok(Some(message)) = time::timeout_at(until, messages.recv()).await {
                 match message {
                     Message::Commit { reply, .. } => {

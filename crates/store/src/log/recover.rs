@@ -3,10 +3,10 @@
 //! A bad frame at the end of the last segment is a torn tail and is cut off; a bad frame anywhere else, a missing segment or
 //! a damaged snapshot is corruption: nothing is changed, and the message says where.
 
-use super::files::{self, Opened, SNAPSHOT};
+use super::files::{self, Opened, SNAPSHOT, VERSION};
 use crate::contract::{Change, Entry, Revision};
 use crate::core::committer::Limits;
-use crate::core::record::{self, FILE_HEAD, FileHead, LoggedChange, Payload};
+use crate::core::record::{self, FILE_HEAD, FileHead, Formats, LoggedChange, Payload};
 use crate::core::splice::splice;
 use crate::core::state::{Place, State};
 use crate::seal::Seal;
@@ -14,8 +14,6 @@ use platform::disk::{Disk, DiskError};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-
-const VERSION: &str = "VERSION";
 
 /// Why a store cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +69,8 @@ pub struct Recovered {
     pub offset: u64,
     /// Revisions that may be given out.
     pub reserved: Revision,
+    /// The cluster version.
+    pub format: u32,
 }
 
 /// Reads (or makes) a store.
@@ -78,17 +78,20 @@ pub async fn open(
     disk: &Arc<dyn Disk>,
     seal: Option<&dyn Seal>,
     limits: Limits,
+    formats: Formats,
     trusted: Option<Trusted>,
 ) -> Result<Recovered, OpenError> {
     let names = disk.list().await?;
     for name in names.iter().filter(|n| n.ends_with(".tmp")) {
         disk.remove(name).await?;
     }
-    version(disk, &names).await?;
+    let format = version(disk, &names, formats).await?;
     let mut recovery = Recovery {
         disk,
         seal,
         limits,
+        formats,
+        format,
         state: State::new(Revision(0)),
         files: BTreeMap::new(),
         reserved: Revision(0),
@@ -107,35 +110,32 @@ pub async fn open(
     recovery.go_on(segment, end, trusted).await
 }
 
-/// Checks the directory's format, or writes it into a new one.
-async fn version(disk: &Arc<dyn Disk>, names: &[String]) -> Result<(), OpenError> {
-    let wanted = format!("corten-store {}\n", record::FORMAT);
+/// The directory's format: what its `VERSION` says; a new one gets the newest.
+async fn version(disk: &Arc<dyn Disk>, names: &[String], formats: Formats) -> Result<u32, OpenError> {
     if names.iter().any(|n| n == VERSION) {
         let found = disk.open(VERSION, false).await?.read(0, 100).await?;
-        let found = String::from_utf8_lossy(&found).into_owned();
-        if found == wanted {
-            return Ok(());
-        }
-        return Err(OpenError::Format(format!(
-            "VERSION says {:?}, this program reads {:?}",
-            found.trim(),
-            wanted.trim()
-        )));
+        let Some(format) = files::parse_version(&found) else {
+            let text = String::from_utf8_lossy(&found).into_owned();
+            return Err(OpenError::Corrupt(format!("{}/{VERSION} says {:?}", disk.path(), text.trim())));
+        };
+        return match formats.refuse(format) {
+            Some(why) => Err(OpenError::Format(format!("{} is in {why}", disk.path()))),
+            None => Ok(format),
+        };
     }
     if let Some(other) = names.iter().find(|n| n.ends_with(".log") || n.ends_with(".snap")) {
-        return Err(OpenError::Corrupt(format!("{}/VERSION is missing though {other} is there", disk.path())));
+        return Err(OpenError::Corrupt(format!("{}/{VERSION} is missing though {other} is there", disk.path())));
     }
-    let temporary = format!("{VERSION}.tmp");
-    disk.open(&temporary, true).await?.write(0, wanted.into_bytes(), true).await?;
-    disk.rename(&temporary, VERSION).await?;
-    disk.sync_dir().await?;
-    Ok(())
+    files::write_version(disk, formats.newest).await?;
+    Ok(formats.newest)
 }
 
 struct Recovery<'a> {
     disk: &'a Arc<dyn Disk>,
     seal: Option<&'a dyn Seal>,
     limits: Limits,
+    formats: Formats,
+    format: u32,
     state: State,
     files: BTreeMap<u64, Opened>,
     reserved: Revision,
@@ -160,7 +160,7 @@ impl Recovery<'_> {
         let Some(revision) = newest else { return Ok(()) };
         let number = SNAPSHOT | revision;
         let (file, bytes) = self.read(number).await?;
-        let head = FileHead::decode(&bytes).map_err(|e| self.corrupt(number, 0, &e.0))?;
+        let head = FileHead::decode(&bytes, self.formats).map_err(|e| self.corrupt(number, 0, &e.0))?;
         if head.number != number {
             return Err(self.corrupt(number, 0, "the file belongs elsewhere"));
         }
@@ -206,7 +206,7 @@ impl Recovery<'_> {
         // A segment whose very head was cut off was never used.
         if let Some(last) = numbers.last().copied() {
             let (_, bytes) = self.read(last).await?;
-            if bytes.len() <= FILE_HEAD && FileHead::decode(&bytes).is_err() {
+            if bytes.len() <= FILE_HEAD && FileHead::decode(&bytes, self.formats).is_err() {
                 self.disk.remove(&files::name(last)).await?;
                 self.disk.sync_dir().await?;
                 numbers.pop();
@@ -217,7 +217,7 @@ impl Recovery<'_> {
         let left: Vec<u64> = numbers.drain(..run).collect();
         if let Some(first) = numbers.first().copied() {
             let (_, bytes) = self.read(first).await?;
-            let head = FileHead::decode(&bytes).map_err(|e| self.corrupt(first, 0, &e.0))?;
+            let head = FileHead::decode(&bytes, self.formats).map_err(|e| self.corrupt(first, 0, &e.0))?;
             if head.after > self.state.tip() {
                 let why = format!(
                     "it begins after revision {}, but the files before end at {}",
@@ -242,7 +242,7 @@ impl Recovery<'_> {
         if let Some(trusted) = trusted.filter(|t| t.segment == number) {
             bytes.truncate(trusted.durable as usize);
         }
-        let head = FileHead::decode(&bytes).map_err(|e| self.corrupt(number, 0, &e.0))?;
+        let head = FileHead::decode(&bytes, self.formats).map_err(|e| self.corrupt(number, 0, &e.0))?;
         if head.number != number {
             return Err(self.corrupt(number, 0, "the file belongs elsewhere"));
         }
@@ -323,7 +323,7 @@ impl Recovery<'_> {
 
     /// Makes the first segment of a new store.
     async fn first(&mut self) -> Result<u64, OpenError> {
-        let file = files::create(self.disk, 1, Revision(0), Revision(0)).await?;
+        let file = files::create(self.disk, 1, Revision(0), Revision(0), self.format).await?;
         self.files.insert(1, Opened { file, after: Revision(0), bytes: FILE_HEAD as u64 });
         self.clean = true;
         Ok(1)
@@ -352,6 +352,13 @@ impl Recovery<'_> {
                 self.disk.remove(name).await?; // an older one
             }
         }
-        Ok(Recovered { state: self.state, files: self.files, segment, offset, reserved: self.reserved })
+        Ok(Recovered {
+            state: self.state,
+            files: self.files,
+            segment,
+            offset,
+            reserved: self.reserved,
+            format: self.format,
+        })
     }
 }

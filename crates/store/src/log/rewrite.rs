@@ -14,10 +14,6 @@ use platform::watch;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-const STEP_BYTES: usize = 1 << 20;
-/// How many times its limit the log may grow before young history is given up.
-const OVERGROWN: u64 = 4;
-
 /// Rewrites whenever a commit has made it worthwhile.
 pub async fn run(env: Env, shared: Weak<Shared>, mut woken: watch::Receiver<()>) {
     while woken.changed().await.is_ok() {
@@ -32,26 +28,39 @@ pub async fn run(env: Env, shared: Weak<Shared>, mut woken: watch::Receiver<()>)
 
 /// The revision to write a snapshot of, if one is due.
 fn target(env: &Env, shared: &Shared) -> Option<Revision> {
-    let log = shared.files.log_bytes();
-    let limit = shared.limits.log_bytes;
+    let limits = &shared.limits;
+    let segments: Vec<(Revision, u64)> =
+        shared.files.open().range(..SNAPSHOT).map(|(_, f)| (f.after, f.bytes)).collect();
+    let log: u64 = segments.iter().map(|(_, bytes)| bytes).sum();
     let state = shared.state();
-    let due = limit.max(state.live().1 as u64);
-    if log <= due {
+    let (visible, remembered) = (shared.seen(), state.history().0);
+    let due = limits.log_bytes.max(state.live().1 as u64);
+    let overgrown = log > due.saturating_mul(limits.overgrown) || remembered > limits.history_events;
+    if log <= due && !overgrown {
         return None;
     }
-    let visible = shared.seen();
-    if log > due.saturating_mul(OVERGROWN) {
-        return (visible > state.compacted()).then_some(visible);
+    // Only segments that end before the target go, so it has to be the beginning of one.
+    let old = env.wall().plus_nanos(-i64::try_from(limits.history_age.as_nanos()).unwrap_or(i64::MAX));
+    let aged = state.history_above(state.compacted()).take_while(|e| e.now.meta.wall < old).last();
+    let aged = aged.map_or(Revision(0), |e| e.revision.min(visible));
+    let aged = segments.iter().skip(1).map(|(after, _)| *after).take_while(|after| *after <= aged).last();
+    let aged = aged.filter(|at| *at > state.compacted());
+    if aged.is_some() || !overgrown {
+        return aged;
     }
-    // Only segments that end before the target go, so look for one that is old enough as a whole.
-    let old = env.wall().plus_nanos(-i64::try_from(shared.limits.history_age.as_nanos()).unwrap_or(i64::MAX));
-    let last_old = state
-        .history_above(state.compacted())
-        .take_while(|e| e.now.meta.wall < old && e.revision <= visible)
-        .last()?
-        .revision;
-    let second = shared.files.open().range(..SNAPSHOT).nth(1).map(|(_, f)| f.after)?;
-    (second <= last_old).then_some(last_old)
+    // Too much is young: the older half of it goes.
+    if remembered > limits.history_events {
+        let middle = state.history_above(state.compacted()).nth(remembered / 2).map(|e| e.revision);
+        return middle.filter(|at| *at > state.compacted() && *at <= visible);
+    }
+    let (mut kept, mut from) = (0, None);
+    for (after, bytes) in segments.iter().skip(1).rev() {
+        if kept > log / 2 && from.is_some() {
+            break;
+        }
+        (kept, from) = (kept + bytes, Some(*after));
+    }
+    from.filter(|at| *at > state.compacted() && *at <= visible)
 }
 
 async fn rewrite(shared: &Arc<Shared>, target: Revision) -> Result<(), String> {
@@ -106,7 +115,8 @@ async fn write(
     let say = |e: platform::disk::DiskError| e.to_string();
     let file = shared.files.disk().open(name, true).await.map_err(say)?;
     file.truncate(0).await.map_err(say)?;
-    let mut buffer = FileHead { number, after: target, reserved: Revision(0), epoch: 0 }.encode();
+    let mut buffer =
+        FileHead { number, after: target, reserved: Revision(0), epoch: 0, format: shared.files.format() }.encode();
     let (mut written, mut places) = (0_u64, Vec::with_capacity(versions.len()));
     for version in versions {
         let value = shared.bytes(version).await.map_err(|e: ReadError| e.to_string())?;
@@ -117,7 +127,7 @@ async fn write(
         });
         places.push(Place { file: number, offset: written + buffer.len() as u64, index: 0 });
         record::frame(&mut buffer, number, 0, &payload.map_err(|e| e.0)?);
-        if buffer.len() >= STEP_BYTES {
+        if buffer.len() >= shared.limits.rewrite_bytes {
             let chunk = std::mem::take(&mut buffer);
             let at = written;
             written += chunk.len() as u64;

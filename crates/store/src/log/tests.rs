@@ -232,26 +232,111 @@ async fn reads_the_disk_again_after_a_failed_sync() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_revision_is_gone_and_never_given_out_again() {
+    let mut met = 0;
+    for seed in 0..10 {
+        let disk = SimDisk::new("d", seed, DiskFaults::default());
+        let first = env(1);
+        let store = open_sim(&disk, &first, Limits::default()).await;
+        let a = store.commit(Commit::create(Change::put("/a", "1", None), Meta::default())).await.expect("a").revision;
+        let cheap = Commit::create(Change::put("/b", "1", None), Meta::default()).cheap();
+        let b = store.commit(cheap).await.expect("b").revision;
+        first.kill();
+        drop(store);
+        disk.power_cut();
+        let store = open_sim(&disk, &env(2), Limits::default()).await;
+        assert!(store.revision() > b);
+        let mut resumed = store.watch("/", a).expect("a watch at a durable revision goes on");
+        if store.get("/b", At::Latest).await.expect("get").0.is_some() {
+            continue; // the disk kept the cheap record
+        }
+        met += 1;
+        assert!(matches!(store.watch("/", b), Err(ReadError::Compacted { .. })));
+        let put = Commit::create(Change::put("/c", "1", None), Meta::default());
+        let c = store.commit(put).await.expect("c").revision;
+        assert!(matches!(resumed.next().await, Ok(WatchItem::Changes(batch)) if batch.revision == c));
+        store.compact(c).await.expect("compact");
+        assert!(store.lost(b).is_some() && store.lost(a).is_none() && store.lost(c).is_none());
+    }
+    assert!(met > 2, "{met}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cluster_version_is_kept_until_it_is_finalized() {
+    let formats = |oldest, newest| Formats { oldest, newest };
     let disk = SimDisk::new("d", 3, DiskFaults::default());
+    let small = Limits { segment_bytes: 300, ..Limits::default() };
+    let start = async |env: &Env, formats: Formats| open_as(env, Arc::new(disk.clone()), key(), small, formats).await;
+    let work = async |store: &Log, name: &str| {
+        for i in 0..5 {
+            let change = Change::put(format!("/{name}/{i}"), "x".repeat(100), None);
+            store.commit(Commit::create(change, Meta::default())).await.expect("commit");
+        }
+    };
+    let end = async |env: Env, store: Arc<Log>| {
+        store.close().await;
+        env.kill();
+        disk.process_ended();
+    };
+    // Versions 1 and 2 of the program take turns: nothing is written that 1 cannot read.
+    for (turn, ours) in [formats(1, 1), formats(1, 2), formats(1, 1), formats(1, 2)].into_iter().enumerate() {
+        let env = env(turn as u64);
+        let store = start(&env, ours).await.expect("open");
+        assert_eq!(store.status().format, (1, ours.newest));
+        work(&store, &turn.to_string()).await;
+        if turn == 3 {
+            assert_eq!(store.finalize().await, Ok(2));
+            work(&store, "new").await;
+            assert_eq!(store.status().format, (2, 2));
+        }
+        end(env, store).await;
+    }
+    let old = start(&env(7), formats(1, 1)).await.err().expect("a refusal");
+    assert!(matches!(old, OpenError::Format(_)) && old.to_string().contains("start the newer corten"), "{old}");
+    disk.process_ended();
+    // The next program reads what is left in format 1 and writes 2; the one after it does not know 1 any more.
+    let (ours, next) = (env(8), env(9));
+    let store = start(&ours, formats(1, 3)).await.expect("open");
+    assert_eq!(store.range(RangeRequest::prefix("/")).await.expect("range").entries.len(), 25);
+    end(ours, store).await;
+    let far = start(&next, formats(3, 4)).await.err().expect("a refusal");
+    assert!(far.to_string().contains("corten upgrade finalize"), "{far}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_submitted_before_the_end_is_answered() {
+    let disk = SimDisk::new("d", 3, DiskFaults { latency_us: 300, ..DiskFaults::default() });
     let first = env(1);
     let store = open_sim(&disk, &first, Limits::default()).await;
-    let a = store.commit(Commit::create(Change::put("/a", "1", None), Meta::default())).await.expect("a").revision;
-    let b =
-        store.commit(Commit::create(Change::put("/b", "1", None), Meta::default()).cheap()).await.expect("b").revision;
+    let commit = |i: u64| Commit::create(Change::put(format!("/{i}"), "x", None), Meta::default());
+    let commits: Vec<_> = (0..5).map(|i| store.commit(commit(i))).collect();
+    let (done, ()) = tokio::join!(futures_join(commits), store.close());
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
     first.kill();
-    drop(store);
-    // The simulated disk may keep the cheap record: cut until it does not.
-    disk.power_cut();
-    let second = env(2);
-    let store = open_sim(&disk, &second, Limits::default()).await;
-    assert!(store.revision() > b);
-    let mut resumed = store.watch("/", a).expect("a watch at a durable revision goes on");
-    let lost = store.get("/b", At::Latest).await.expect("get").0.is_none();
-    if lost {
-        assert!(matches!(store.watch("/", b), Err(ReadError::Compacted { .. })));
-        let c = store.commit(Commit::create(Change::put("/c", "1", None), Meta::default())).await.expect("c").revision;
-        assert!(matches!(resumed.next().await, Ok(WatchItem::Changes(batch)) if batch.revision == c));
+    drop((done, store));
+    disk.process_ended();
+    let store = open_sim(&disk, &env(2), Limits::default()).await;
+    assert_eq!(store.status().keys, 5);
+    assert_eq!(store.revision(), Revision(5), "a clean end leaves no gap");
+}
+
+/// Long writing keeps memory and disk within bounds, and some history readable.
+#[tokio::test(start_paused = true)]
+async fn a_long_write_load_is_reclaimed_continuously() {
+    let disk = SimDisk::new("d", 3, DiskFaults::default());
+    let env = env(1);
+    let limits = Limits { segment_bytes: 4_000, log_bytes: 20_000, history_events: 100, ..Limits::default() };
+    let store = open_sim(&disk, &env, limits).await;
+    let (mut most, mut remembered) = (0, 0);
+    for i in 0..5_000 {
+        let change = Change::put(format!("/{}", i % 10), "x".repeat(if i < 2_500 { 500 } else { 5 }), None);
+        let meta = Meta { wall: env.wall(), ..Meta::default() };
+        store.commit(Commit { changes: vec![change], meta, ..Commit::default() }).await.expect("commit");
+        let status = store.status();
+        (most, remembered) = (most.max(status.disk_bytes), remembered.max(status.history));
+        assert!(i < 20 || status.history > 3, "after {i}: no history is left");
     }
+    assert!(most < 20_000 * 6, "{most} bytes on disk");
+    assert!(remembered < 200, "{remembered} changes in memory");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,15 +3,10 @@
 use crate::contract::*;
 use crate::core::state::{Body, Event, Refusal, State, Version};
 use bytes::Bytes;
-use platform::WallTime;
-use platform::watch;
+use platform::limits::StoreLimits;
+use platform::{WallTime, watch};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Changes that a watch takes from the history at once.
-const WATCH_STEP: usize = 512;
-/// Keys that one expiry commit deletes.
-const EXPIRE_STEP: usize = 500;
 
 /// See the file's head.
 pub struct Memory {
@@ -21,6 +16,7 @@ pub struct Memory {
 struct Shared {
     state: Mutex<State>,
     visible: watch::Sender<Revision>,
+    limits: StoreLimits,
 }
 
 impl Shared {
@@ -33,7 +29,11 @@ impl Memory {
     /// An empty store at revision 0.
     #[allow(clippy::new_ret_no_self)]
     pub fn new() -> Arc<dyn Store> {
-        let shared = Shared { state: Mutex::new(State::new(Revision(0))), visible: watch::Sender::new(Revision(0)) };
+        let shared = Shared {
+            state: Mutex::new(State::new(Revision(0))),
+            visible: watch::Sender::new(Revision(0)),
+            limits: StoreLimits::default(),
+        };
         Arc::new(Memory { shared: Arc::new(shared) })
     }
 
@@ -110,7 +110,7 @@ impl Store for Memory {
     fn expire(&self, now: WallTime) -> BoxFuture<'_, Result<Option<WallTime>, CommitError>> {
         Box::pin(async move {
             loop {
-                let (due, next) = self.shared.state().expired(now, EXPIRE_STEP);
+                let (due, next) = self.shared.state().expired(now, self.shared.limits.expire_step);
                 if due.is_empty() {
                     return Ok(next);
                 }
@@ -145,6 +145,7 @@ impl Store for Memory {
             history,
             disk_bytes: 0,
             trouble: None,
+            format: (0, 0),
         }
     }
 
@@ -186,7 +187,7 @@ impl Source {
         if self.after < state.compacted() {
             return Err(ReadError::Compacted { oldest: state.compacted() });
         }
-        let (events, upto) = state.events(&self.prefix, self.after, visible, WATCH_STEP);
+        let (events, upto) = state.events(&self.prefix, self.after, visible, self.shared.limits.watch_step);
         drop(state);
         push_batches(&mut self.ready, events.iter().map(record), upto);
         self.after = upto;

@@ -131,13 +131,13 @@ impl Work<'_> {
 
     /// Takes what is the deployment's, adopts orphans, lets go of the rest.
     fn claim(&mut self) {
-        let owner = pods::controller_ref(&resources::DEPLOYMENTS, &self.d.metadata);
         for set in &self.world.sets {
             match pods::claim(&self.d.metadata, &self.d.spec.selector, &set.metadata) {
                 Claim::Owned => self.sets.push(Set::of(set)),
                 Claim::Adopt => {
                     // It is dealt with once it carries the reference, at its new revision.
-                    self.plan.push(pods::adopt(&owner, &resources::REPLICASETS, &set.metadata));
+                    let owner = &self.d.metadata;
+                    pods::adopt(&mut self.plan, &resources::DEPLOYMENTS, owner, &resources::REPLICASETS, &set.metadata);
                 }
                 Claim::Release => {
                     self.plan.push(pods::release(&self.d.metadata, &resources::REPLICASETS, &set.metadata))
