@@ -45,7 +45,7 @@ impl Drop for Lab<'_> {
     fn drop(&mut self) {
         let script = format!(
             r#"
-            for p in $(pgrep -f '[s]him.*{id}') $(pgrep -f 'containerd-shim.*{dir}'); do kill -9 $p; done
+            for p in $(pgrep -f '[s]him.*{id}') $(pgrep -f '[c]ontainerd-[s]him.*{dir}'); do kill -9 $p; done
             for i in 1 2 3 4 5 6 7 8 9 10; do
                 awk '{{print $5}}' /proc/self/mountinfo | grep -E '^(/run/corten-{id}|{dir})/' | sort -r | xargs -r -n1 umount -l
                 find /sys/fs/cgroup -depth -type d \( -path '*corten-{id}*' -o -path '*/swap-{id}*' -o -path '*/kubepods*' \) -exec rmdir {{}} + 2>/dev/null && break
