@@ -330,7 +330,12 @@ impl<V: View> Task<V> {
             match result {
                 Ok(()) => failures = 0,
                 Err(error) => {
-                    tracing::debug!(resource = %self.shared.selection.resource.plural, %error, "the watch ended");
+                    let resource = &self.shared.selection.resource.plural;
+                    // Once may be a server that starts; again and again is something to know.
+                    match failures {
+                        2 => tracing::warn!(%resource, %error, "cannot be followed; trying on"),
+                        _ => tracing::debug!(%resource, %error, "the watch ended"),
+                    }
                     let pause = self
                         .limits
                         .backoff_first

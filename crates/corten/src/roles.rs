@@ -2,7 +2,7 @@
 //! API server as a client of kubelets.
 
 use api::{Value, value::object};
-use client::{Client, Resource};
+use client::{At, Client, Resource};
 use serde_json::Value as Json;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -25,8 +25,9 @@ fn wanted() -> Vec<(Value, Value)> {
     ];
     let user = |name: &str| object([("kind", "User".into()), ("apiGroup", GROUP.into()), ("name", name.into())]);
     // A node's process is also its service proxy and its DNS: it reads what upstream's node role does not show.
+    // Its overlay leads to all other nodes, so it must see where they are.
     let node = vec![
-        rule("", &["services"], &["get", "list", "watch"]),
+        rule("", &["nodes", "services"], &["get", "list", "watch"]),
         rule("discovery.k8s.io", &["endpointslices"], &["get", "list", "watch"]),
     ];
     let nodes = object([("kind", "Group".into()), ("apiGroup", GROUP.into()), ("name", "system:nodes".into())]);
@@ -45,7 +46,7 @@ fn pair(name: &str, rules: Vec<Value>, subjects: Value) -> (Value, Value) {
     (role, object([("metadata", meta()), ("roleRef", reference), ("subjects", subjects)]))
 }
 
-/// Makes the roles that are missing.
+/// Makes the roles that are missing, and brings those that are there up to date.
 pub async fn ensure(client: &Client) -> Result<(), String> {
     for (role, binding) in wanted() {
         for (plural, kind, v) in
@@ -53,8 +54,18 @@ pub async fn ensure(client: &Client) -> Result<(), String> {
         {
             let resource = Resource::new(GROUP, "v1", plural, kind, false);
             let v: Json = serde_json::from_str(&v.to_string()).map_err(|e| e.to_string())?;
-            match client.create(&resource, "", v).await {
+            match client.create(&resource, "", v.clone()).await {
                 Ok(_) => {}
+                // A cluster that an older version made: its role gets what components of this version need.
+                Err(e) if e.is_already_exists() && plural == "clusterroles" => {
+                    let at =
+                        At { resource: &resource, namespace: "", name: v["metadata"]["name"].as_str().unwrap_or("") };
+                    let rules = serde_json::json!({"rules": v["rules"]});
+                    client
+                        .modify(at, None, &rules)
+                        .await
+                        .map_err(|e| format!("update the role of a component: {e}"))?;
+                }
                 Err(e) if e.is_already_exists() => {}
                 Err(e) => return Err(format!("make the role of a component: {e}")),
             }
