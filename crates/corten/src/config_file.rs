@@ -168,8 +168,11 @@ mod tests {
         let found =
             read(&SCHEDULER, "leaderElection: {leaderElect: false}\nprofiles: [{schedulerName: default-scheduler}]\n");
         assert_eq!(found, Ok(vec![("leader-elect", "false".to_string())]));
-        let found = read(&PROXY, "clientConnection: {kubeconfig: /k}\nmode: nftables\n").expect("valid");
-        assert_eq!(found.len(), 2);
+        // The mode is what the proxy does anyway; another one is refused.
+        let found = read(&PROXY, "clientConnection: {kubeconfig: /k}\nmode: nftables\n");
+        assert_eq!(found, Ok(vec![("kubeconfig", "/k".to_string())]));
+        let wrong = read(&PROXY, "mode: ipvs\n").expect_err("no such mode here");
+        assert!(wrong[0].contains("mode"), "{wrong:?}");
     }
 
     #[test]
