@@ -125,7 +125,9 @@ async fn follow_pods(shared: Arc<Shared>) {
         informer.synced().await;
     }
     let known: BTreeMap<String, Arc<Pod>> = informer.all().into_iter().map(|p| (p.metadata.uid.clone(), p)).collect();
-    for uid in shared.workers().keys().filter(|uid| !known.contains_key(*uid)).cloned().collect::<Vec<_>>() {
+    // A statement of its own: in the head of the loop the lock would be held through it, and `send` takes it again.
+    let gone: Vec<String> = shared.workers().keys().filter(|uid| !known.contains_key(*uid)).cloned().collect();
+    for uid in gone {
         shared.send(&uid, Command::Gone);
     }
     known.values().for_each(|pod| apply(&shared, &root, pod.clone()));
