@@ -127,7 +127,7 @@ async fn dispatch(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'stat
                     let target = object.at(f::metadata).at(f::name).str().to_string();
                     registry.bind(cx, namespace, &target, &object).await?
                 } else {
-                    registry.review(cx, &r.group, &r.kind, namespace, object, &server.config.tokens).await?
+                    registry.review(cx, r, namespace, object, &server.config.tokens).await?
                 }
             } else {
                 registry.create(cx, r, namespace, object).await?

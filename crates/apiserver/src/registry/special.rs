@@ -4,6 +4,7 @@ use super::{Context, Outcome, Registry, User};
 use crate::core::rbac::{Attributes, Rule};
 use api::check::{At, check};
 use api::{Status, Value, f, value::object};
+use kinds::Resource;
 use std::sync::Arc;
 
 fn strings(list: &[String]) -> Value {
@@ -62,16 +63,15 @@ fn review_form(kind: &str, namespace: &str, review: At) {
 
 impl Registry {
     /// Answers a create of a kind that is not stored. `known` are the tokens that are not service accounts'.
-    #[allow(clippy::too_many_arguments, reason = "a request's own parameters")]
     pub async fn review(
         self: &Arc<Self>,
         cx: &mut Context,
-        group: &str,
-        kind: &str,
+        r: &'static Resource,
         namespace: &str,
         mut v: Value,
         known: &[(String, User)],
     ) -> Result<Outcome, Status> {
+        let (group, kind) = (r.group.as_str(), r.kind.as_str());
         match (group, kind) {
             ("authorization.k8s.io", "SelfSubjectAccessReview") => {
                 let user = cx.user.clone();
@@ -111,21 +111,17 @@ impl Registry {
             }
             _ => return Err(Status::internal(format!("{kind} cannot be created"))),
         }
-        let ty = api::schema::Type::of_kind(group, "v1", kind)
-            .ok_or_else(|| Status::internal(format!("{kind} has no type")))?;
         if kind != "LocalSubjectAccessReview" {
             v.entry(f::metadata).remove(f::namespace);
         }
-        if let Some(r) = kinds::resources().iter().find(|r| r.group == group && r.kind == kind) {
-            let status = v.remove(f::status);
-            if kind != "SelfSubjectRulesReview" {
-                self.own(cx, r, &Value::Null, &mut v, true, super::write::Part::Main);
-            }
-            if let Some(s) = status {
-                v.set(f::status, s);
-            }
+        let status = v.remove(f::status);
+        if kind != "SelfSubjectRulesReview" {
+            self.own(cx, r, &Value::Null, &mut v, true, super::write::Part::Main);
         }
-        api::canon::canonicalize(&mut v, ty);
+        if let Some(s) = status {
+            v.set(f::status, s);
+        }
+        api::canon::canonicalize(&mut v, r.ty);
         let entries = v.make_map().entries_mut();
         entries.splice(0..0, [(f::kind.into(), kind.into()), (f::apiVersion.into(), format!("{group}/v1").into())]);
         Ok(Outcome::Made(v, 201))

@@ -188,8 +188,8 @@ pub fn deployment(d: &Value, now: i64) -> Vec<Value> {
     ]
 }
 
-/// ReplicaSet.
-pub fn replica_set(r: &Value, now: i64) -> Vec<Value> {
+/// What ReplicaSets and ReplicationControllers show alike; they select in their own ways.
+fn replicas(r: &Value, now: i64, selector: Value) -> Vec<Value> {
     let (spec, status) = (r.at(f::spec), r.at(f::status));
     let [names, pictures] = images(spec.at(f::template).at(f::spec));
     vec![
@@ -200,24 +200,18 @@ pub fn replica_set(r: &Value, now: i64) -> Vec<Value> {
         age(r, now),
         names,
         pictures,
-        selector(spec.at(f::selector)),
+        selector,
     ]
+}
+
+/// ReplicaSet.
+pub fn replica_set(r: &Value, now: i64) -> Vec<Value> {
+    replicas(r, now, selector(r.at(f::spec).at(f::selector)))
 }
 
 /// ReplicationController.
 pub fn replication_controller(r: &Value, now: i64) -> Vec<Value> {
-    let (spec, status) = (r.at(f::spec), r.at(f::status));
-    let [names, pictures] = images(spec.at(f::template).at(f::spec));
-    vec![
-        name(r),
-        int(spec.at(f::replicas)),
-        int(status.at(f::replicas)),
-        int(status.at(f::readyReplicas)),
-        age(r, now),
-        names,
-        pictures,
-        labels(spec.at(f::selector)),
-    ]
+    replicas(r, now, labels(r.at(f::spec).at(f::selector)))
 }
 
 /// StatefulSet.
