@@ -1,14 +1,15 @@
 //! Shell of quotas: what is counted is listed when a quota is looked at, so that nothing is kept in memory for it.
 
-use crate::core::quota::{Quota, World, counted, name_of, plan};
+use crate::core::quota::{Quota, World, counted, plan};
 use crate::garbage::Slim;
 use crate::views::Pod;
 use client::{
     BoxFuture, Change, Client, Controller, Error, Informer, ListRequest, ObjectKey, Plan, Resource, Routes, Served,
     View,
 };
+use kinds::rules::quota::name_of;
 use platform::WallTime;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// Resources whose changes, not only their coming and going, change what they use.
@@ -32,7 +33,7 @@ impl Quotas {
         served: &[Served],
     ) -> Quotas {
         let listed = served.iter().filter(|s| s.can(&["list"]) && s.resource.namespaced);
-        let resources = listed.map(|s| (name_of(&s.resource), s.resource.clone())).collect();
+        let resources = listed.map(|s| (name_of(&s.resource.group, &s.resource.plural), s.resource.clone())).collect();
         Quotas { quotas, pods, metadata, resources }
     }
 }
@@ -86,8 +87,10 @@ impl Controller for Quotas {
                 let Some(resource) = self.resources.get(&name) else { continue };
                 let namespace = Some(key.namespace.clone());
                 let request = ListRequest { namespace, limit: 500, ..ListRequest::all(resource.clone()) };
-                let found: Vec<Value> = client.list_all(request).await?;
-                world.objects.insert(name, found);
+                let found: Vec<Box<RawValue>> = client.list_all(request).await?;
+                // What the server sends is JSON: `list_all` has read it already.
+                let objects = found.iter().filter_map(|o| api::json::parse(o.get().as_bytes()).ok()).collect();
+                world.objects.insert(name, objects);
             }
             Ok(world)
         })

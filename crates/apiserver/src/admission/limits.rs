@@ -3,10 +3,10 @@
 //! Source: `k8s.io/kubernetes/plugin/pkg/admission/limitranger`.
 
 use super::{Attrs, Operation};
-use crate::core::quota::{Usage, pod_total};
 use crate::registry::Registry;
 use api::quantity::Quantity;
 use api::{Value, f};
+use kinds::rules::quota::{Usage, pod_total};
 
 /// The items of all limit ranges of a namespace.
 fn items(registry: &Registry, namespace: &str) -> Vec<Value> {

@@ -1,11 +1,11 @@
 //! ResourceQuota: nothing that exceeds a quota; what is used is written together with the object that uses it.
 
 use super::{Attrs, Operation};
-use crate::core::quota::{self, Usage};
 use crate::registry::write::{ATTEMPTS, Part, commit_failed};
 use crate::registry::{Context, Registry, User};
 use api::quantity::Quantity;
 use api::{Status, Value, f};
+use kinds::rules::quota::{self, Usage};
 use std::sync::Arc;
 use store::{Change, Commit, CommitError, Durability, Expectation, Expected, Revision};
 
@@ -44,9 +44,10 @@ pub async fn settle(
 
 /// What a write adds to each resource.
 fn added(a: &Attrs, object: &Value) -> Usage {
-    let mut usage = quota::usage(a.resource, object);
+    let kind = quota::name_of(&a.resource.group, &a.resource.plural);
+    let mut usage = quota::usage(&kind, object);
     if let Some(old) = a.old {
-        for (name, before) in quota::usage(a.resource, old) {
+        for (name, before) in quota::usage(&kind, old) {
             if let Some(now) = usage.get_mut(&name) {
                 *now = now.minus(before);
             }
@@ -72,11 +73,12 @@ fn charge(registry: &Arc<Registry>, a: &Attrs, object: &Value, done: &[Arc<str>]
         return Ok(out);
     }
     let usage = added(a, object);
+    let kind = quota::name_of(&a.resource.group, &a.resource.plural);
     for stored in list.into_iter().filter(|q| !done.contains(&q.key)) {
         let q = crate::registry::encode::tree(&stored.text());
         let status = q.at(f::status);
         let hard = status.at(f::hard);
-        if hard.is_zero() || !quota::concerns(&q, a.resource, object) {
+        if hard.is_zero() || !quota::concerns(q.at(f::spec), &kind, object) {
             continue;
         }
         let name = q.at(f::metadata).at(f::name).str();

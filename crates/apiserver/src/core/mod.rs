@@ -7,6 +7,5 @@ pub mod negotiate;
 pub mod node_auth;
 pub mod pod_security;
 pub mod query;
-pub mod quota;
 pub mod rbac;
 pub mod token;

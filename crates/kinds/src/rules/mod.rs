@@ -12,6 +12,7 @@ pub mod networking;
 pub mod pod;
 pub mod pods;
 pub mod policy;
+pub mod quota;
 pub mod registration;
 pub mod schedule;
 pub mod service;

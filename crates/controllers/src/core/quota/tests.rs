@@ -16,6 +16,8 @@ fn pod(requests: Value, more: Value) -> Value {
 }
 
 fn used(quota: &Arc<Quota>, resource: &str, objects: Vec<Value>) -> Value {
+    let parse = |o: Value| api::json::parse(o.to_string().as_bytes()).expect("JSON");
+    let objects: Vec<Object> = objects.into_iter().map(parse).collect();
     let world = World { quota: Some(quota.clone()), objects: [(resource.to_string(), objects)].into() };
     match plan(&world, WallTime::from_unix(1000, 0)).ops.first() {
         Some(Op::Put { object, .. }) => object["status"]["used"].clone(),

@@ -1,28 +1,28 @@
-//! What an object uses of a namespace's quotas, and which quotas are about it.
+//! What an object uses of a namespace's quotas, and which quotas are about it: one answer for admission, which refuses, and
+//! for the controller, which counts.
 //!
 //! Source: `k8s.io/kubernetes/pkg/quota/v1/evaluator/core`, `k8s.io/apiserver/pkg/admission/plugin/resourcequota`.
 
+use super::pod;
 use api::quantity::Quantity;
 use api::{Value, f};
-use kinds::Resource;
-use kinds::rules::pod;
 use std::collections::BTreeMap;
 
 /// Amounts by resource name.
 pub type Usage = BTreeMap<String, Quantity>;
 
-/// What an object uses.
-pub fn usage(r: &Resource, object: &Value) -> Usage {
+/// A resource's name in a quota: `pods`, `deployments.apps`.
+pub fn name_of(group: &str, plural: &str) -> String {
+    if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") }
+}
+
+/// What an object of the resource with this name uses.
+pub fn usage(name: &str, object: &Value) -> Usage {
     let one = Quantity::from_int(1);
-    let mut out = Usage::new();
-    let counted = if r.group.is_empty() { r.plural.clone() } else { format!("{}.{}", r.plural, r.group) };
-    out.insert(format!("count/{counted}"), one);
-    if !r.group.is_empty() {
-        return out;
-    }
-    match r.plural.as_str() {
+    let mut out = Usage::from([(format!("count/{name}"), one)]);
+    match name {
         "configmaps" | "secrets" | "replicationcontrollers" | "resourcequotas" => {
-            out.insert(r.plural.clone(), one);
+            out.insert(name.to_string(), one);
         }
         "services" => service(object.at(f::spec), &mut out),
         "persistentvolumeclaims" => claim(object, &mut out),
@@ -111,7 +111,9 @@ pub fn pod_total(spec: &Value, list: api::Name) -> Usage {
         }
     }
     for (k, v) in spec.at(f::overhead).members() {
-        if let (Ok(q), Some(slot)) = (Quantity::parse(v.str()), total.get_mut(k.as_str())) {
+        let counts = list == f::requests || total.contains_key(k.as_str());
+        if let Some(q) = Quantity::parse(v.str()).ok().filter(|_| counts) {
+            let slot = total.entry(k.as_str().into()).or_insert(zero);
             *slot = slot.plus(q);
         }
     }
@@ -132,9 +134,8 @@ fn pod_usage(spec: &Value, out: &mut Usage) {
     }
 }
 
-/// Whether a quota counts an object: all of its scopes fit.
-pub fn concerns(quota: &Value, r: &Resource, object: &Value) -> bool {
-    let spec = quota.at(f::spec);
+/// Whether a quota with this spec counts an object of the resource with this name: all of its scopes fit.
+pub fn concerns(spec: &Value, name: &str, object: &Value) -> bool {
     let plain = spec.at(f::scopes).items().iter().map(|s| (s.str(), "Exists", &Value::Null));
     let chosen = spec.at(f::scopeSelector).at(f::matchExpressions).items();
     let chosen = chosen.iter().map(|e| (e.at(f::scopeName).str(), e.at(f::operator).str(), e.at(f::values)));
@@ -142,10 +143,8 @@ pub fn concerns(quota: &Value, r: &Resource, object: &Value) -> bool {
     if all.peek().is_none() {
         return true;
     }
-    match r.plural.as_str() {
-        "pods" if r.group.is_empty() => {
-            all.all(|(scope, operator, values)| pod_fits(object.at(f::spec), scope, operator, values))
-        }
+    match name {
+        "pods" => all.all(|(scope, operator, values)| pod_fits(object.at(f::spec), scope, operator, values)),
         "persistentvolumeclaims" => all.all(|(scope, operator, values)| {
             let class = object.at(f::spec).at(f::volumeAttributesClassName).str();
             scope == "VolumeAttributesClass" && chosen_by(class, operator, values)
