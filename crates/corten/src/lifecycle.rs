@@ -4,6 +4,7 @@ use crate::cluster::{self, Claims, Cluster};
 use crate::daemon::{self, Options};
 use crate::kubeconfig;
 use crate::paths::{self, Paths};
+use crate::process::{Process, running};
 use platform::Env;
 use std::io::{BufRead as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -50,14 +51,6 @@ pub struct Place {
     /// Where the administrator's kubeconfig is [default: where `up` wrote it]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-}
-
-/// Whether a process is ours and alive.
-pub fn running(paths: &Paths) -> Option<i32> {
-    let pid: i32 = std::fs::read_to_string(paths.data.join("corten.pid")).ok()?.trim().parse().ok()?;
-    let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let data = paths.data.to_string_lossy().into_owned();
-    String::from_utf8_lossy(&cmdline).split('\0').any(|a| a == data).then_some(pid)
 }
 
 /// `corten up`.
@@ -261,6 +254,7 @@ pub fn down(place: &Place) -> Result<(), String> {
 }
 
 fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
+    let Ok(process) = Process::open(pid) else { return Ok(()) }; // it ended by itself
     // SAFETY: kill takes a pid and a signal number.
     if unsafe { libc::kill(pid, libc::SIGTERM) } < 0 {
         let e = std::io::Error::last_os_error();
@@ -268,15 +262,11 @@ fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
             return Err(format!("process {pid} belongs to root: run this with sudo"));
         }
     }
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while running(paths).is_some() {
-        if Instant::now() > deadline {
-            return Err(format!(
-                "process {pid} did not end within 15 s: see {}/corten.log; `kill -9 {pid}` ends it without loss",
-                paths.data.display()
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    if !process.wait(Duration::from_secs(15)) {
+        return Err(format!(
+            "process {pid} did not end within 15 s: see {}/corten.log; `kill -9 {pid}` ends it without loss",
+            paths.data.display()
+        ));
     }
     let _ = std::fs::remove_file(paths.data.join("corten.pid"));
     Ok(())

@@ -20,6 +20,7 @@ mod node;
 mod paths;
 mod pki;
 mod preflight;
+mod process;
 mod roles;
 mod server;
 mod status;

@@ -2,8 +2,9 @@
 
 use crate::cluster::Cluster;
 use crate::kubeconfig;
-use crate::lifecycle::{Place, command_name, running};
+use crate::lifecycle::{Place, command_name};
 use crate::paths::Paths;
+use crate::process::running;
 use platform::Env;
 use serde_json::Value;
 use std::path::Path;

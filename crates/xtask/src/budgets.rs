@@ -276,7 +276,7 @@ fn find(v: &serde_json::Value, part: &str) -> Option<f64> {
 fn kload() -> Result<PathBuf, String> {
     let dir = root().join("bench/kload");
     let target = std::env::temp_dir().join("corten-kload-target");
-    run::output(Command::new("cargo").args(["build", "--release", "--target-dir"]).arg(&target).current_dir(&dir))?;
+    run::output(run::cargo(&["build", "--release", "--target-dir"]).arg(&target).current_dir(&dir))?;
     // The workspace's configuration names an explicit target.
     let found =
         ["release/kload", "x86_64-unknown-linux-gnu/release/kload"].iter().map(|p| target.join(p)).find(|p| p.exists());

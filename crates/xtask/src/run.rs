@@ -5,11 +5,24 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Runs a command in the project's root; its failure is an error.
-pub fn command(program: &str, args: &[&str]) -> Result<(), String> {
-    let status =
-        Command::new(program).args(args).current_dir(root()).status().map_err(|e| format!("start {program}: {e}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{program} {} failed: {status}", args.join(" "))) }
+/// Cargo as a user's shell would start it. Without what `cargo run` tells *this* program about itself: build scripts
+/// (ring's) look at those names, and would build half the tree again in turns with a `cargo build` typed by hand.
+pub fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let ours = name.to_string_lossy();
+        if ours.starts_with("CARGO_PKG_") || ours.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command.args(args).current_dir(root());
+    command
+}
+
+/// Runs a command to its end; its failure is an error.
+pub fn command(command: &mut Command) -> Result<(), String> {
+    let status = command.status().map_err(|e| format!("start {command:?}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}")) }
 }
 
 /// Runs a command and gives what it printed.
@@ -33,13 +46,8 @@ pub fn corten() -> Result<PathBuf, String> {
 
 /// Builds something and gives the path of its executable.
 pub fn built(what: &[&str]) -> Result<PathBuf, String> {
-    let text = output(
-        Command::new("cargo")
-            .args(["build", "--message-format=json-render-diagnostics"])
-            .args(what)
-            .current_dir(root())
-            .stderr(Stdio::inherit()),
-    )?;
+    let mut build = cargo(&["build", "--message-format=json-render-diagnostics"]);
+    let text = output(build.args(what).stderr(Stdio::inherit()))?;
     let found = text
         .lines()
         .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())

@@ -28,8 +28,10 @@ pub fn run() -> Result<(), String> {
     let steps: &[(&str, fn() -> Result<(), String>)] = &[
         ("packages", install),
         ("rules of the house", tidy::run),
-        ("unit and property tests", || run::command("cargo", &["test", "--workspace", "--quiet"])),
-        ("simulation", || run::command("cargo", &["run", "--quiet", "--package", "sim", "--", "--seeds", "200"])),
+        ("unit and property tests", || run::command(&mut run::cargo(&["test", "--workspace", "--quiet"]))),
+        ("simulation", || {
+            run::command(&mut run::cargo(&["run", "--quiet", "--package", "sim", "--", "--seeds", "200"]))
+        }),
         ("tests with root", with_root),
         ("golden corpus", || golden::run(&[])),
         ("end to end", || e2e::run(&[])),
@@ -58,14 +60,7 @@ fn with_root() -> Result<(), String> {
         "--test",
         "*",
     ];
-    let status = Command::new("cargo")
-        .args(args)
-        .env("CORTEN_ROOT_TESTS", "1")
-        .env("CORTEN_ETCD_TESTS", "1")
-        .current_dir(root())
-        .status()
-        .map_err(|e| format!("start cargo: {e}"))?;
-    if status.success() { Ok(()) } else { Err(format!("cargo {} failed: {status}", args.join(" "))) }
+    run::command(run::cargo(&args).env("CORTEN_ROOT_TESTS", "1").env("CORTEN_ETCD_TESTS", "1"))
 }
 
 /// Installs what tests need, if it is missing and we may.
@@ -82,8 +77,8 @@ fn install() -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
-    run::command("apt-get", &["update", "-q"])?;
+    run::command(Command::new("apt-get").args(["update", "-q"]))?;
     let mut args = vec!["install", "-q", "-y", "--no-install-recommends"];
     args.extend(missing);
-    run::command("apt-get", &args)
+    run::command(Command::new("apt-get").args(args))
 }

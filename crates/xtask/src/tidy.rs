@@ -75,7 +75,7 @@ pub fn check() -> Result<Vec<String>, String> {
 
 /// What `cargo fmt` would change.
 fn formatting() -> Result<Option<String>, String> {
-    let out = Command::new("cargo").args(["fmt", "--all", "--", "--check", "-l"]).current_dir(root()).output();
+    let out = crate::run::cargo(&["fmt", "--all", "--", "--check", "-l"]).output();
     let out = out.map_err(|e| format!("start cargo fmt: {e}"))?;
     let files = String::from_utf8_lossy(&out.stdout).lines().count();
     Ok((!out.status.success()).then(|| {
@@ -120,9 +120,7 @@ fn arrows() -> Result<Vec<String>, String> {
             rows.insert(name.trim_matches('`').into(), may.into());
         }
     }
-    let out = crate::run::output(
-        Command::new("cargo").args(["metadata", "--no-deps", "--format-version=1"]).current_dir(root()),
-    )?;
+    let out = crate::run::output(&mut crate::run::cargo(&["metadata", "--no-deps", "--format-version=1"]))?;
     let meta: serde_json::Value = serde_json::from_str(&out).map_err(|e| e.to_string())?;
     let packages = meta["packages"].as_array().cloned().unwrap_or_default();
     let ours: BTreeSet<String> = packages.iter().filter_map(|p| p["name"].as_str().map(String::from)).collect();
