@@ -2,8 +2,12 @@
 
 use crate::names::Key;
 use crate::value::{Map, Value};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+
+mod parts;
+pub use parts::parse_parts;
 
 /// Nesting beyond which a document is refused (it would exhaust the stack of whoever walks it).
 const DEPTH_MAX: usize = 1_000;
@@ -27,19 +31,12 @@ impl std::error::Error for SyntaxError {}
 
 /// Reads one document; the last of several equal keys wins.
 pub fn parse(bytes: &[u8]) -> Result<Value, SyntaxError> {
-    parse_noting(bytes, &mut Vec::new())
+    Parser::new(bytes, None).document()
 }
 
 /// Reads one document and notes the path of every key that occurs twice in its object.
 pub fn parse_noting(bytes: &[u8], duplicates: &mut Vec<String>) -> Result<Value, SyntaxError> {
-    let mut p = Parser { bytes, at: 0, path: Vec::new(), duplicates, depth: 0, scratch: Vec::new() };
-    p.space();
-    let value = p.value()?;
-    p.space();
-    if p.at < bytes.len() {
-        return Err(p.unexpected("after top-level value"));
-    }
-    Ok(value)
+    Parser::new(bytes, Some(duplicates)).document()
 }
 
 enum Step {
@@ -49,14 +46,39 @@ enum Step {
 
 struct Parser<'a> {
     bytes: &'a [u8],
+    /// The bytes as text, when all of them are UTF-8: strings without escapes are slices of it.
+    text: Option<&'a str>,
     at: usize,
+    /// Where the reader stands, kept only while somebody wants to know of duplicates.
     path: Vec<Step>,
-    duplicates: &'a mut Vec<String>,
+    duplicates: Option<&'a mut Vec<String>>,
     depth: usize,
     scratch: Vec<u8>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(bytes: &'a [u8], duplicates: Option<&'a mut Vec<String>>) -> Parser<'a> {
+        let text = std::str::from_utf8(bytes).ok();
+        Parser { bytes, text, at: 0, path: Vec::new(), duplicates, depth: 0, scratch: Vec::new() }
+    }
+
+    fn document(mut self) -> Result<Value, SyntaxError> {
+        self.space();
+        let value = self.value()?;
+        self.space();
+        if self.at < self.bytes.len() {
+            return Err(self.unexpected("after top-level value"));
+        }
+        Ok(value)
+    }
+
+    /// Goes a step into the document, if anybody wants to know where.
+    fn step(&mut self, step: impl FnOnce() -> Step) {
+        if self.duplicates.is_some() {
+            self.path.push(step());
+        }
+    }
+
     fn space(&mut self) {
         while matches!(self.bytes.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
@@ -88,7 +110,7 @@ impl Parser<'_> {
         match self.bytes.get(self.at) {
             Some(b'{') => self.nested(Parser::object),
             Some(b'[') => self.nested(Parser::list),
-            Some(b'"') => Ok(Value::Str(self.string()?.into())),
+            Some(b'"') => Ok(Value::Str(Box::from(&*self.string()?))),
             Some(b't') => self.word("true", Value::Bool(true)),
             Some(b'f') => self.word("false", Value::Bool(false)),
             Some(b'n') => self.word("null", Value::Null),
@@ -183,7 +205,7 @@ impl Parser<'_> {
             return Ok(Value::List(items));
         }
         loop {
-            self.path.push(Step::Index(items.len()));
+            self.step(|| Step::Index(items.len()));
             items.push(self.value()?);
             self.path.pop();
             self.space();
@@ -207,18 +229,9 @@ impl Parser<'_> {
             return Ok(Value::Map(Map::new()));
         }
         loop {
-            if self.bytes.get(self.at) != Some(&b'"') {
-                return Err(self.unexpected("looking for beginning of object key string"));
-            }
-            let key = Key::from(self.string()?);
-            self.space();
-            if self.bytes.get(self.at) != Some(&b':') {
-                return Err(self.unexpected("after object key"));
-            }
-            self.at += 1;
-            self.space();
+            let key = self.key()?;
             let old = Parser::position(&entries, &mut seen, &key);
-            self.path.push(Step::Key(key.clone()));
+            self.step(|| Step::Key(key.clone()));
             let value = self.value()?;
             if old.is_some() {
                 self.note_duplicate();
@@ -241,6 +254,21 @@ impl Parser<'_> {
         }
     }
 
+    /// A key and its colon.
+    fn key(&mut self) -> Result<Key, SyntaxError> {
+        if self.bytes.get(self.at) != Some(&b'"') {
+            return Err(self.unexpected("looking for beginning of object key string"));
+        }
+        let key = Key::from(&*self.string()?);
+        self.space();
+        if self.bytes.get(self.at) != Some(&b':') {
+            return Err(self.unexpected("after object key"));
+        }
+        self.at += 1;
+        self.space();
+        Ok(key)
+    }
+
     /// Where a key stands already. Large objects get a set, so that reading stays linear.
     fn position(entries: &[(Key, Value)], seen: &mut Option<HashSet<Key>>, key: &Key) -> Option<usize> {
         const SMALL: usize = 32;
@@ -254,6 +282,7 @@ impl Parser<'_> {
     }
 
     fn note_duplicate(&mut self) {
+        let Some(duplicates) = &mut self.duplicates else { return };
         let mut text = String::new();
         for step in &self.path {
             match step {
@@ -265,19 +294,22 @@ impl Parser<'_> {
                 }
             }
         }
-        self.duplicates.push(text);
+        duplicates.push(text);
     }
 
     /// A string, with Go's treatment of what is not UTF-8: each bad byte or lone surrogate becomes U+FFFD.
-    fn string(&mut self) -> Result<String, SyntaxError> {
+    fn string(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
         self.at += 1;
         let start = self.at;
         loop {
             match self.bytes.get(self.at) {
                 Some(b'"') => {
-                    let text = lossy(&self.bytes[start..self.at]);
+                    let plain = match self.text {
+                        Some(text) => Cow::Borrowed(&text[start..self.at]),
+                        None => String::from_utf8_lossy(&self.bytes[start..self.at]),
+                    };
                     self.at += 1;
-                    return Ok(text);
+                    return Ok(plain);
                 }
                 Some(b'\\') => break,
                 Some(0..0x20) => return Err(self.unexpected("in string literal")),
@@ -289,9 +321,9 @@ impl Parser<'_> {
         out.clear();
         out.extend_from_slice(&self.bytes[start..self.at]);
         let result = self.escaped(&mut out);
-        let text = lossy(&out);
+        let text = String::from_utf8_lossy(&out).into_owned();
         self.scratch = out;
-        result.map(|()| text)
+        result.map(|()| Cow::Owned(text))
     }
 
     fn escaped(&mut self, out: &mut Vec<u8>) -> Result<(), SyntaxError> {
@@ -360,13 +392,6 @@ impl Parser<'_> {
             self.at += 1;
         }
         Ok(code)
-    }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_string(),
-        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
 

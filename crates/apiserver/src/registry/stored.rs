@@ -101,9 +101,23 @@ fn reread(entry: &Entry, r: &'static Resource) -> Result<(Bytes, Option<u32>), S
     Ok((super::write::with_revision(&text, rv_at, entry.revision.0), rv_at))
 }
 
+/// What [`index_of`] looks at.
+fn indexed_paths(r: &Resource) -> Vec<&str> {
+    let mut paths =
+        vec!["metadata.labels", "metadata.name", "metadata.namespace", "metadata.ownerReferences", "metadata.uid"];
+    for path in &r.selectable {
+        match path.as_str() {
+            "source" => paths.extend(["source.component", "reportingComponent"]),
+            "status.successful" => paths.push("status.succeeded"),
+            path => paths.push(path),
+        }
+    }
+    paths
+}
+
 /// Extracts what readers filter by.
 fn index_of(bytes: &Bytes, r: &Resource) -> Index {
-    let Ok(v) = json::parse(bytes) else { return Index::default() };
+    let Ok(v) = json::parse_parts(bytes, &indexed_paths(r)) else { return Index::default() };
     let m = v.at(f::metadata);
     let pairs = m.at(f::labels).members().map(|(k, v)| (k.as_str().into(), v.str().into()));
     Index {

@@ -1,0 +1,124 @@
+//! Reading only some members of a document: what an index needs of an object is a twentieth of it.
+
+use super::{Parser, SyntaxError};
+use crate::names::Key;
+use crate::value::{Map, Value};
+
+/// Reads of an object only what lies at these dotted paths or under them, and skips the rest unread: for documents that
+/// we wrote ourselves. At most 64 paths.
+pub fn parse_parts(bytes: &[u8], paths: &[&str]) -> Result<Value, SyntaxError> {
+    let mut p = Parser::new(bytes, None);
+    p.space();
+    if p.bytes.get(p.at) != Some(&b'{') {
+        return Err(p.unexpected("looking for an object"));
+    }
+    let all = u64::MAX >> (64 - paths.len().clamp(1, 64));
+    p.parts(paths, 0, all)
+}
+
+impl Parser<'_> {
+    /// An object, of which the paths in `live` (bits) have been followed `depth` steps to here.
+    fn parts(&mut self, paths: &[&str], depth: usize, live: u64) -> Result<Value, SyntaxError> {
+        let mut entries: Vec<(Key, Value)> = Vec::new();
+        self.at += 1;
+        self.space();
+        if self.bytes.get(self.at) == Some(&b'}') {
+            self.at += 1;
+            return Ok(Value::Map(Map::new()));
+        }
+        loop {
+            let key = self.key()?;
+            let (mut below, mut whole) = (0_u64, false);
+            for (i, path) in paths.iter().enumerate().filter(|(i, _)| live & (1 << i) != 0) {
+                let mut steps = path.split('.').skip(depth);
+                if steps.next() == Some(key.as_str()) {
+                    below |= 1 << i;
+                    whole |= steps.next().is_none();
+                }
+            }
+            if whole {
+                let value = self.value()?;
+                entries.push((key, value));
+            } else if below != 0 && self.bytes.get(self.at) == Some(&b'{') {
+                let value = self.parts(paths, depth + 1, below)?;
+                entries.push((key, value));
+            } else {
+                self.skip()?;
+            }
+            self.space();
+            match self.bytes.get(self.at) {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(Value::Map(Map::from_unique(entries)));
+                }
+                _ => return Err(self.unexpected("after object key:value pair")),
+            }
+            self.space();
+        }
+    }
+
+    /// Goes past a value: to where its brackets close, or to what ends a plain one.
+    fn skip(&mut self) -> Result<(), SyntaxError> {
+        let mut open = 0_usize;
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b'"') => self.skip_string()?,
+                Some(b'{' | b'[') => {
+                    open += 1;
+                    self.at += 1;
+                    continue;
+                }
+                Some(b'}' | b']') if open > 0 => {
+                    open -= 1;
+                    self.at += 1;
+                }
+                Some(b',' | b'}' | b']') if open == 0 => return Ok(()),
+                Some(_) => {
+                    self.at += 1;
+                    continue;
+                }
+                None => return Err(self.unexpected("")),
+            }
+            if open == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn skip_string(&mut self) -> Result<(), SyntaxError> {
+        self.at += 1;
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.at += 2,
+                Some(_) => self.at += 1,
+                None => return Err(self.unexpected("")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::to_string;
+
+    #[test]
+    fn only_what_is_asked_for_is_read() {
+        let text = br#"{"a":{"b":1,"c":{"d":"}\"]","e":[1,{"x":"\\"}]},"f":{"g":[1],"h":2}},"i":[{"j":"],"}],"k":-1.5e3, "l" : null}"#;
+        let got = |paths: &[&str]| to_string(&parse_parts(text, paths).expect("ours"));
+        assert_eq!(got(&["a.b", "k"]), r#"{"a":{"b":1},"k":-1500}"#);
+        assert_eq!(
+            got(&["a.f.g", "a.c", "l"]),
+            r#"{"a":{"c":{"d":"}\"]","e":[1,{"x":"\\"}]},"f":{"g":[1]}},"l":null}"#
+        );
+        assert_eq!(got(&["i", "a.b.z", "nowhere"]), r#"{"a":{},"i":[{"j":"],"}]}"#);
+        assert_eq!(got(&["a", "a.b"]).len(), got(&["a"]).len());
+        assert!(parse_parts(b"[]", &["a"]).is_err());
+        assert!(parse_parts(br#"{"a":"x"#, &["b"]).is_err());
+    }
+}
