@@ -4,6 +4,7 @@
 use crate::checks::Checks;
 use crate::trace::Trace;
 use crate::wire::Wire;
+use api::f;
 use apiserver::http::local::Local;
 use apiserver::{Server, User};
 use bytes::Bytes;
@@ -276,18 +277,6 @@ struct Stream {
     over: bool,
 }
 
-#[derive(serde::Deserialize)]
-struct Named {
-    metadata: NamedMeta,
-}
-
-#[derive(serde::Deserialize, Default)]
-#[serde(default)]
-struct NamedMeta {
-    name: String,
-    namespace: String,
-}
-
 impl Stream {
     async fn next(&mut self) -> Option<Result<WatchEvent, Error>> {
         if self.over {
@@ -331,10 +320,11 @@ impl Stream {
     }
 
     fn note(&self, event: &WatchEvent) {
-        let named = serde_json::from_slice::<Named>(&event.object).map(|n| n.metadata).unwrap_or_default();
+        let head = api::json::parse_parts(&event.object, &["metadata.name", "metadata.namespace"]).unwrap_or_default();
+        let metadata = head.at(f::metadata);
+        let (namespace, name) = (metadata.at(f::namespace).str(), metadata.at(f::name).str());
         let plural = &self.request.resource.plural;
-        self.door
-            .note(&format!("event {:?} {plural} {}/{} at {}", event.kind, named.namespace, named.name, event.revision));
+        self.door.note(&format!("event {:?} {plural} {namespace}/{name} at {}", event.kind, event.revision));
         if event.kind == EventKind::Error {
             return;
         }
@@ -346,7 +336,7 @@ impl Stream {
             self.door.net.checks.delivered(id, event.revision, bookmark);
         }
         if !bookmark && self.id.is_some() {
-            let key = format!("{plural} {}/{}", named.namespace, named.name);
+            let key = format!("{plural} {namespace}/{name}");
             self.door.net.checks.object(&key, event.revision, event.kind == EventKind::Deleted, &event.object);
         }
     }
