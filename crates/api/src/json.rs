@@ -241,17 +241,25 @@ impl<'a> Parser<'a> {
                 Some(at) => entries[at].1 = value,
                 None => entries.push((key, value)),
             }
-            self.space();
-            match self.bytes.get(self.at) {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(Value::Map(Map::from_unique(entries)));
-                }
-                _ => return Err(self.unexpected("after object key:value pair")),
+            if !self.another_member()? {
+                return Ok(Value::Map(Map::from_unique(entries)));
             }
+        }
+    }
+
+    /// Past what follows a member: whether another one does, or the object ends.
+    fn another_member(&mut self) -> Result<bool, SyntaxError> {
+        self.space();
+        let more = match self.bytes.get(self.at) {
+            Some(b',') => true,
+            Some(b'}') => false,
+            _ => return Err(self.unexpected("after object key:value pair")),
+        };
+        self.at += 1;
+        if more {
             self.space();
         }
+        Ok(more)
     }
 
     /// A key and its colon.

@@ -45,16 +45,9 @@ impl Parser<'_> {
             } else {
                 self.skip()?;
             }
-            self.space();
-            match self.bytes.get(self.at) {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(Value::Map(Map::from_unique(entries)));
-                }
-                _ => return Err(self.unexpected("after object key:value pair")),
+            if !self.another_member()? {
+                return Ok(Value::Map(Map::from_unique(entries)));
             }
-            self.space();
         }
     }
 
