@@ -341,20 +341,20 @@ fn end_nodes(data: &Path) -> Result<(), String> {
         args.get(1).is_some_and(|a| a == "node") && args.iter().any(|a| Path::new(a) == data)
     };
     let all = std::fs::read_dir("/proc").map_err(|e| format!("list /proc: {e}"))?.flatten();
-    let pids: Vec<i32> =
-        all.filter_map(|e| e.file_name().to_string_lossy().parse().ok()).filter(|p| mine(*p)).collect();
-    for pid in &pids {
-        // SAFETY: kill takes a pid and a signal number.
-        unsafe { libc::kill(*pid, libc::SIGKILL) };
+    // Held first and looked at then: what is ended is what was looked at, whoever takes its number meanwhile.
+    let held = all.filter_map(|e| {
+        let pid = e.file_name().to_string_lossy().parse().ok()?;
+        let process = Process::open(pid).ok()?;
+        mine(pid).then_some((pid, process))
+    });
+    let held: Vec<(i32, Process)> = held.collect();
+    for (_, process) in &held {
+        process.kill();
     }
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while let Some(pid) = pids.iter().find(|p| mine(**p)) {
-        if Instant::now() > deadline {
-            return Err(format!("process {pid} does not end"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    match held.iter().find(|(_, process)| !process.wait(Duration::from_secs(10))) {
+        Some((pid, _)) => Err(format!("the node's process {pid} was killed but has not ended in 10 s; see `cat /proc/{pid}/stack` for what holds it")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn remove_file(path: &Path) -> Result<(), String> {

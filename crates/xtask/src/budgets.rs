@@ -1,5 +1,7 @@
 //! Measures the promises of `BUDGETS.md` on a release build: start, idle cost, pods, and the API under the load generator.
 
+mod api;
+
 use crate::codegen::root;
 use crate::{images, run};
 use std::path::{Path, PathBuf};
@@ -14,8 +16,45 @@ struct Figure {
     unit: &'static str,
 }
 
-/// Measures everything and compares; `--only-api` leaves containers out.
-pub fn run(_: &[String]) -> Result<(), String> {
+const USAGE: &str = "usage: cargo xtask budgets [--only-api] [--peer-apiserver=FILE --peer-etcd=FILE]
+
+  --only-api              leave the cluster out: no root, no containers
+  --peer-apiserver=FILE   upstream's kube-apiserver, and
+  --peer-etcd=FILE        etcd: both servers take the same load in turns, and the ratios are what is judged.
+                          Without them the CPU is compared with the figures of bench/baselines.md, which is fair
+                          only on a machine as fast as the one they were taken on
+";
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Options {
+    only_api: bool,
+    peer: Option<api::Peer>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Options, String> {
+        let (mut only_api, mut apiserver, mut etcd) = (false, None, None);
+        for arg in args {
+            match arg.split_once('=') {
+                None if arg == "--only-api" => only_api = true,
+                Some(("--peer-apiserver", file)) => apiserver = Some(PathBuf::from(file)),
+                Some(("--peer-etcd", file)) => etcd = Some(PathBuf::from(file)),
+                _ => return Err(format!("unknown argument {arg:?}\n\n{USAGE}")),
+            }
+        }
+        let peer = match (apiserver, etcd) {
+            (Some(apiserver), Some(etcd)) => Some(api::Peer { apiserver, etcd }),
+            (None, None) => None,
+            _ => return Err(format!("a peer is an API server and its etcd: give both\n\n{USAGE}")),
+        };
+        Ok(Options { only_api, peer })
+    }
+}
+
+/// Measures everything and compares.
+pub fn run(args: &[String]) -> Result<(), String> {
+    let options = Options::parse(args)?;
     let binary = release()?;
     let mut figures = vec![Figure {
         what: "release binary",
@@ -24,10 +63,13 @@ pub fn run(_: &[String]) -> Result<(), String> {
         unit: "MB",
     }];
     let bench = Bench::new(&binary)?;
-    let result = bench.measure(&mut figures);
-    let reset = bench.corten(&["reset", "--yes"]);
-    result?;
-    reset?;
+    if !options.only_api {
+        let result = bench.cluster(&mut figures);
+        let reset = bench.corten(&["reset", "--yes"]);
+        result?;
+        reset?;
+    }
+    api::measure(&bench.bin, &bench.dir, options.peer.as_ref(), &mut figures)?;
     let _ = std::fs::remove_dir_all(&bench.dir);
     let mut over = 0;
     for f in &figures {
@@ -123,7 +165,7 @@ impl Bench {
         self.processes().iter().filter_map(ticks).sum::<f64>() / 100.0
     }
 
-    fn measure(&self, figures: &mut Vec<Figure>) -> Result<(), String> {
+    fn cluster(&self, figures: &mut Vec<Figure>) -> Result<(), String> {
         figures.push(Figure { what: "first start to node ready", value: self.start()?, most: 2.5, unit: "s" });
         self.corten(&["down"])?;
         let mut again = Vec::new();
@@ -153,8 +195,7 @@ impl Bench {
             most: 80.0,
             unit: "MB",
         });
-        self.pods(figures)?;
-        self.api(figures)
+        self.pods(figures)
     }
 
     fn pods(&self, figures: &mut Vec<Figure>) -> Result<(), String> {
@@ -191,96 +232,6 @@ impl Bench {
         });
         Ok(())
     }
-
-    /// The load generator against the yardstick of `bench/baselines.md`: upstream's CPU of API server and etcd together.
-    fn api(&self, figures: &mut Vec<Figure>) -> Result<(), String> {
-        let kload = kload()?;
-        // The API server alone, as the yardstick was measured: no controllers, scheduler or kubelet work on what is made.
-        let dir = self.dir.join("api");
-        let port =
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
-        let server = Command::new(&self.bin)
-            .arg("apiserver")
-            .args([
-                format!("--data-dir={}", dir.display()),
-                format!("--secure-port={port}"),
-                "--bind-address=127.0.0.1".into(),
-            ])
-            .arg(format!("--token-auth-file={}", root().join("golden/tokens.csv").display()))
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|e| format!("start the API server: {e}"))?;
-        let server = run::Guard(server);
-        run::until("the API server listens", Duration::from_secs(20), || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        })?;
-        let config = self.dir.join("api.kubeconfig");
-        let text = format!(
-            "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"https://127.0.0.1:{port}\", certificate-authority: {}}}}}]\nusers: [{{name: u, user: {{token: golden-admin-token}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",
-            dir.join("pki/ca.crt").display()
-        );
-        std::fs::write(&config, text).map_err(|e| e.to_string())?;
-        let target = format!("ours={},api={}", config.display(), server.0.id());
-        let work = |args: &[&str]| -> Result<serde_json::Value, String> {
-            let out = self.dir.join("kload.json");
-            let _ = std::fs::remove_file(&out);
-            run::output(
-                Command::new(&kload).arg("-t").arg(&target).args(["--rounds", "1", "--json"]).arg(&out).args(args),
-            )?;
-            let text = std::fs::read_to_string(&out).map_err(|e| e.to_string())?;
-            serde_json::from_str(text.lines().last().unwrap_or_default()).map_err(|e| e.to_string())
-        };
-        let cpu = |v: &serde_json::Value| find(v, "api cpu us/op");
-        let upstream = [("create", 3990.0 + 980.0, 8.0), ("put", 6140.0 + 900.0, 8.0), ("apply", 9170.0 + 950.0, 8.0)];
-        for (verb, theirs, ratio) in upstream {
-            let v = match verb {
-                "create" => work(&["create", "-n", "1000", "-c", "16"])?,
-                _ => work(&["ops", "--verb", verb, "-n", "1000", "-c", "8"])?,
-            };
-            let what = match verb {
-                "create" => "create a typical Pod, CPU",
-                "put" => "put a typical Pod, CPU",
-                _ => "apply a typical Pod, CPU",
-            };
-            figures.push(Figure { what, value: cpu(&v).unwrap_or(f64::NAN), most: theirs / ratio, unit: "us/op" });
-        }
-        let v = work(&["watch", "-w", "1000", "--rate", "20"])?;
-        figures.push(Figure {
-            what: "an event to one of 1,000 watchers, CPU",
-            value: cpu(&v).unwrap_or(f64::NAN),
-            most: (38.0 + 1.6) / 3.0,
-            unit: "us",
-        });
-        let v = work(&["create", "-n", "10000", "-c", "16", "--keep"])?;
-        figures.push(Figure {
-            what: "10,000 typical Pods, memory of the API server",
-            value: find(&v, "api rss MiB").unwrap_or(f64::NAN),
-            most: (1990.0 + 807.0) / 6.0,
-            unit: "MiB",
-        });
-        Ok(())
-    }
-}
-
-/// The first number under a key that contains `part`, wherever it stands.
-fn find(v: &serde_json::Value, part: &str) -> Option<f64> {
-    match v {
-        serde_json::Value::Object(m) => m.iter().find_map(|(k, x)| {
-            if k.contains(part) && !k.contains("kload") { x.as_f64().or_else(|| find(x, part)) } else { find(x, part) }
-        }),
-        serde_json::Value::Array(l) => l.iter().find_map(|x| find(x, part)),
-        _ => None,
-    }
-}
-
-fn kload() -> Result<PathBuf, String> {
-    let dir = root().join("bench/kload");
-    let target = std::env::temp_dir().join("corten-kload-target");
-    run::output(run::cargo(&["build", "--release", "--target-dir"]).arg(&target).current_dir(&dir))?;
-    // The workspace's configuration names an explicit target.
-    let found =
-        ["release/kload", "x86_64-unknown-linux-gnu/release/kload"].iter().map(|p| target.join(p)).find(|p| p.exists());
-    found.ok_or_else(|| "kload was not built".into())
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -1,6 +1,5 @@
 //! Everything that CI checks, in the order in which a mistake shows soonest.
 
-use crate::codegen::root;
 use crate::{e2e, golden, run, tidy};
 use std::process::Command;
 use std::time::Instant;

@@ -5,15 +5,18 @@ use crate::names::Key;
 use crate::value::{Map, Value};
 
 /// Reads of an object only what lies at these dotted paths or under them, and skips the rest unread: for documents that
-/// we wrote ourselves. At most 64 paths.
+/// we wrote ourselves. For more than 64 paths the whole is read.
 pub fn parse_parts(bytes: &[u8], paths: &[&str]) -> Result<Value, SyntaxError> {
     let mut p = Parser::new(bytes, None);
     p.space();
     if p.bytes.get(p.at) != Some(&b'{') {
         return Err(p.unexpected("looking for an object"));
     }
-    let all = u64::MAX >> (64 - paths.len().clamp(1, 64));
-    p.parts(paths, 0, all)
+    match paths.len() {
+        n @ 1..=64 => p.parts(paths, 0, u64::MAX >> (64 - n)),
+        0 => p.parts(paths, 0, 0),
+        _ => super::parse(bytes),
+    }
 }
 
 impl Parser<'_> {
@@ -111,6 +114,9 @@ mod tests {
         );
         assert_eq!(got(&["i", "a.b.z", "nowhere"]), r#"{"a":{},"i":[{"j":"],"}]}"#);
         assert_eq!(got(&["a", "a.b"]).len(), got(&["a"]).len());
+        let many: Vec<String> = (0..70).map(|i| format!("n{i}")).collect();
+        assert_eq!(got(&many.iter().map(String::as_str).collect::<Vec<_>>()).len(), got(&["a", "i", "k", "l"]).len());
+        assert_eq!(got(&[]), "{}");
         assert!(parse_parts(b"[]", &["a"]).is_err());
         assert!(parse_parts(br#"{"a":"x"#, &["b"]).is_err());
     }
