@@ -23,45 +23,62 @@ pub fn canonicalize(value: &mut Value, ty: &'static Type) {
     }
 }
 
+/// In place: an object that is in canonical form already, as most are, costs a look at each of its members.
 fn fields(map: &mut Map, ty: &'static Type) {
-    let old = std::mem::take(map.entries_mut());
-    let mut slots: Vec<Option<(Key, Value)>> = old.into_iter().map(Some).collect();
-    let mut out = Vec::with_capacity(slots.len() + 2);
-    let mut next = 0;
+    let entries = map.entries_mut();
+    let (mut next, mut sorted) = (0, true);
+    entries.retain_mut(|(key, value)| {
+        let Key::Known(name) = key else { return false };
+        let at = match ty.fields[next..].iter().position(|f| f.name == *name) {
+            Some(further) => next + further,
+            None => match ty.field(*name) {
+                Some((at, _)) => {
+                    sorted = false;
+                    at
+                }
+                None => return false,
+            },
+        };
+        next = at;
+        member(value, &ty.fields[at])
+    });
+    if !sorted {
+        entries.sort_by_cached_key(|(key, _)| key.name().and_then(|n| ty.field(n)).map(|(at, _)| at));
+    }
+    let mut at = 0;
     for field in ty.fields {
-        let is = |slot: &Option<(Key, Value)>| matches!(slot, Some((Key::Known(n), _)) if *n == field.name);
-        let at = if slots.get(next).is_some_and(is) { Some(next) } else { slots.iter().position(is) };
-        let value = at.and_then(|at| {
-            next = at + 1;
-            slots[at].take().map(|(_, v)| v)
-        });
-        if let Some(value) = member(value, field) {
-            out.push((Key::Known(field.name), value));
+        if matches!(entries.get(at), Some((Key::Known(name), _)) if *name == field.name) {
+            at += 1;
+        } else if field.always {
+            entries.insert(at, (Key::Known(field.name), unset(field)));
+            at += 1;
         }
     }
-    *map.entries_mut() = out;
 }
 
-/// What is written for a field, if anything.
-fn member(value: Option<Value>, field: &Field) -> Option<Value> {
-    match value {
-        None | Some(Value::Null) if field.optional => field.always.then_some(Value::Null),
-        None | Some(Value::Null) => field.always.then(|| zero(field.ty)),
-        Some(mut value) => {
-            canon_value(&mut value, field.ty);
-            // Upstream keeps protobuf, in which an empty list is an absent one.
-            if matches!((&value, field.ty), (Value::List(l), Ty::List(_)) if l.is_empty())
-                || matches!((&value, field.ty), (Value::Map(m), Ty::Map(_)) if m.is_empty())
-            {
-                return field.always.then_some(Value::Null);
-            }
-            let keep = field.always
-                || (field.optional && !matches!(field.ty, Ty::List(_) | Ty::Map(_)))
-                || matches!(field.ty, Ty::Object(_))
-                || !value.is_zero();
-            keep.then_some(value)
-        }
+/// What is written for a field that is not set.
+fn unset(field: &Field) -> Value {
+    if field.optional { Value::Null } else { zero(field.ty) }
+}
+
+/// Brings a member into canonical form; answers whether it is written at all.
+fn member(value: &mut Value, field: &Field) -> bool {
+    if value.is_null() {
+        *value = if field.always { unset(field) } else { Value::Null };
+        return field.always;
     }
+    canon_value(value, field.ty);
+    // Upstream keeps protobuf, in which an empty list is an absent one.
+    if matches!((&*value, field.ty), (Value::List(l), Ty::List(_)) if l.is_empty())
+        || matches!((&*value, field.ty), (Value::Map(m), Ty::Map(_)) if m.is_empty())
+    {
+        *value = Value::Null;
+        return field.always;
+    }
+    field.always
+        || (field.optional && !matches!(field.ty, Ty::List(_) | Ty::Map(_)))
+        || matches!(field.ty, Ty::Object(_))
+        || !value.is_zero()
 }
 
 /// What Go writes for an unset field without omitempty.

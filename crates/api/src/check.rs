@@ -37,7 +37,7 @@ pub struct At<'a> {
 
 /// Checks an object of a type.
 pub fn check(v: &Value, ty: Option<&'static Type>, rules: impl FnOnce(At)) -> FieldErrors {
-    let run = Run { ty, steps: RefCell::default(), errs: RefCell::default() };
+    let run = Run { ty, steps: RefCell::new(Vec::with_capacity(128)), errs: RefCell::default() };
     rules(At { v, node: 0, run: &run });
     run.errs.into_inner()
 }

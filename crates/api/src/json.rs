@@ -1,12 +1,13 @@
 //! JSON: bytes to [`Value`] and back, with Go's syntax errors, Go's escapes, and every duplicate key noted.
 
-use crate::names::Key;
+use crate::names::{Key, f};
 use crate::value::{Map, Value};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
 mod parts;
+mod scan;
 pub use parts::parse_parts;
 
 /// Nesting beyond which a document is refused (it would exhaust the stack of whoever walks it).
@@ -39,12 +40,28 @@ pub fn parse_noting(bytes: &[u8], duplicates: &mut Vec<String>) -> Result<Value,
     Parser::new(bytes, Some(duplicates)).document()
 }
 
+/// Reads an API object as [`parse`] or, given `duplicates`, [`parse_noting`] does; but what its `fieldsV1` say is only
+/// checked, and stays text ([`Value::Raw`]).
+pub fn parse_object(bytes: &[u8], duplicates: Option<&mut Vec<String>>) -> Result<Value, SyntaxError> {
+    Parser { raw: true, ..Parser::new(bytes, duplicates) }.document()
+}
+
+/// Reads a document that is an object nobody looks into.
+pub fn parse_raw(bytes: &[u8]) -> Result<Value, SyntaxError> {
+    let mut p = Parser::new(bytes, None);
+    let value = if bytes.starts_with(b"{") { p.raw()? } else { p.value()? };
+    if p.at < bytes.len() {
+        return Err(p.unexpected("after top-level value"));
+    }
+    Ok(value)
+}
+
 enum Step {
     Key(Key),
     Index(usize),
 }
 
-struct Parser<'a> {
+pub(crate) struct Parser<'a> {
     bytes: &'a [u8],
     /// The bytes as text, when all of them are UTF-8: strings without escapes are slices of it.
     text: Option<&'a str>,
@@ -54,12 +71,14 @@ struct Parser<'a> {
     duplicates: Option<&'a mut Vec<String>>,
     depth: usize,
     scratch: Vec<u8>,
+    /// Whether `fieldsV1` stay text.
+    raw: bool,
 }
 
 impl<'a> Parser<'a> {
-    fn new(bytes: &'a [u8], duplicates: Option<&'a mut Vec<String>>) -> Parser<'a> {
+    pub(crate) fn new(bytes: &'a [u8], duplicates: Option<&'a mut Vec<String>>) -> Parser<'a> {
         let text = std::str::from_utf8(bytes).ok();
-        Parser { bytes, text, at: 0, path: Vec::new(), duplicates, depth: 0, scratch: Vec::new() }
+        Parser { bytes, text, at: 0, path: Vec::new(), duplicates, depth: 0, scratch: Vec::new(), raw: false }
     }
 
     fn document(mut self) -> Result<Value, SyntaxError> {
@@ -232,7 +251,8 @@ impl<'a> Parser<'a> {
             let key = self.key()?;
             let old = Parser::position(&entries, &mut seen, &key);
             self.step(|| Step::Key(key.clone()));
-            let value = self.value()?;
+            let raw = self.raw && key == Key::Known(f::fieldsV1) && self.bytes.get(self.at) == Some(&b'{');
+            let value = if raw { self.raw()? } else { self.value()? };
             if old.is_some() {
                 self.note_duplicate();
             }
@@ -243,6 +263,94 @@ impl<'a> Parser<'a> {
             }
             if !self.another_member()? {
                 return Ok(Value::Map(Map::from_unique(entries)));
+            }
+        }
+    }
+
+    /// An object as its text; without spaces, whoever wrote it.
+    fn raw(&mut self) -> Result<Value, SyntaxError> {
+        let start = self.at;
+        let compact = self.pass()?;
+        let text = String::from_utf8_lossy(&self.bytes[start..self.at]);
+        if compact {
+            return Ok(Value::Raw(text.into()));
+        }
+        parse(text.as_bytes()).map(|v| Value::Raw(to_string(&v).into()))
+    }
+
+    /// Checks a value without keeping it: whether its text is free of spaces between tokens.
+    fn pass(&mut self) -> Result<bool, SyntaxError> {
+        let close = match self.bytes.get(self.at) {
+            Some(b'{') => b'}',
+            Some(b'[') => b']',
+            _ => return self.value().map(|_| true),
+        };
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(SyntaxError { message: "exceeded max depth".into(), offset: self.at });
+        }
+        self.at += 1;
+        let mut compact = self.tight();
+        if self.bytes.get(self.at) == Some(&close) {
+            self.at += 1;
+            self.depth -= 1;
+            return Ok(compact);
+        }
+        loop {
+            if close == b'}' {
+                if self.bytes.get(self.at) != Some(&b'"') {
+                    return Err(self.unexpected("looking for beginning of object key string"));
+                }
+                self.string()?;
+                compact &= self.tight();
+                if self.bytes.get(self.at) != Some(&b':') {
+                    return Err(self.unexpected("after object key"));
+                }
+                self.at += 1;
+                compact &= self.tight();
+            }
+            compact &= self.pass()?;
+            compact &= self.tight();
+            match self.bytes.get(self.at) {
+                Some(b',') => self.at += 1,
+                Some(b) if *b == close => {
+                    self.at += 1;
+                    self.depth -= 1;
+                    return Ok(compact);
+                }
+                _ if close == b'}' => return Err(self.unexpected("after object key:value pair")),
+                _ => return Err(self.unexpected("after array element")),
+            }
+            compact &= self.tight();
+        }
+    }
+
+    /// Goes past spaces: whether there were none.
+    fn tight(&mut self) -> bool {
+        let before = self.at;
+        self.space();
+        self.at == before
+    }
+
+    /// Reads an object whose members the caller takes: at each key, which has been read, `member` reads the value.
+    pub(crate) fn members(
+        &mut self,
+        member: &mut dyn FnMut(&mut Self, Cow<'a, str>) -> Result<(), SyntaxError>,
+    ) -> Result<(), SyntaxError> {
+        if self.bytes.get(self.at) != Some(&b'{') {
+            return Err(self.unexpected("looking for an object"));
+        }
+        self.at += 1;
+        self.space();
+        if self.bytes.get(self.at) == Some(&b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let key = self.key_text()?;
+            member(self, key)?;
+            if !self.another_member()? {
+                return Ok(());
             }
         }
     }
@@ -264,10 +372,14 @@ impl<'a> Parser<'a> {
 
     /// A key and its colon.
     fn key(&mut self) -> Result<Key, SyntaxError> {
+        self.key_text().map(|text| Key::from(&*text))
+    }
+
+    fn key_text(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
         if self.bytes.get(self.at) != Some(&b'"') {
             return Err(self.unexpected("looking for beginning of object key string"));
         }
-        let key = Key::from(&*self.string()?);
+        let key = self.string()?;
         self.space();
         if self.bytes.get(self.at) != Some(&b':') {
             return Err(self.unexpected("after object key"));
@@ -309,6 +421,7 @@ impl<'a> Parser<'a> {
     fn string(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
         self.at += 1;
         let start = self.at;
+        self.at = scan::ends_string(self.bytes, start);
         loop {
             match self.bytes.get(self.at) {
                 Some(b'"') => {
@@ -419,6 +532,7 @@ pub fn write(out: &mut Vec<u8>, value: &Value) {
         Value::Int(n) => out.extend_from_slice(itoa::Buffer::new().format(*n).as_bytes()),
         Value::Float(n) => out.extend_from_slice(go_float(*n).as_bytes()),
         Value::Str(s) => write_str(out, s),
+        Value::Raw(text) => out.extend_from_slice(text.as_bytes()),
         Value::List(items) => {
             out.push(b'[');
             for (i, item) in items.iter().enumerate() {
@@ -446,13 +560,20 @@ pub fn write(out: &mut Vec<u8>, value: &Value) {
 
 /// Appends a JSON string: `<`, `>`, `&` and the two Unicode line ends are escaped, as Go does.
 pub fn write_str(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8] = b"0123456789abcdef";
     out.push(b'"');
+    escape(out, text);
+    out.push(b'"');
+}
+
+/// Appends what stands between a JSON string's quotes.
+pub(crate) fn escape(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8] = b"0123456789abcdef";
     let bytes = text.as_bytes();
     let mut done = 0;
     let mut i = 0;
-    while i < bytes.len() {
-        let b = bytes[i];
+    loop {
+        i = scan::is_escaped(bytes, i);
+        let Some(&b) = bytes.get(i) else { break };
         let width = match b {
             b'"' | b'\\' | b'<' | b'>' | b'&' | 0..0x20 => 1,
             0xe2 if bytes[i..].starts_with(b"\xe2\x80\xa8") || bytes[i..].starts_with(b"\xe2\x80\xa9") => 3,
@@ -481,7 +602,6 @@ pub fn write_str(out: &mut Vec<u8>, text: &str) {
         done = i;
     }
     out.extend_from_slice(&bytes[done..]);
-    out.push(b'"');
 }
 
 /// A float as Go's encoder writes it: shortest digits, exponent form below 1e-6 and from 1e21.

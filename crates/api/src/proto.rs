@@ -388,6 +388,7 @@ fn read_wrapped(bytes: &[u8], s: Scalar, depth: usize) -> Result<Value, String> 
         Scalar::SchemaOrBool if parts.is_empty() => Value::Bool(first == Some(1)),
         Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStringArray => read_schema_or(&parts, s, depth)?,
         _ if parts.is_empty() => Value::Null,
+        Scalar::Fields => json::parse_raw(body).map_err(|e| e.message)?,
         _ => json::parse(body).map_err(|e| e.message)?,
     })
 }

@@ -155,6 +155,12 @@ impl Type {
         &TYPES[id as usize]
     }
 
+    /// Its number, if it is one of the table's.
+    pub fn id(&'static self) -> Option<u16> {
+        let at = std::ptr::from_ref(self).addr().checked_sub(TYPES.as_ptr().addr())? / size_of::<Type>();
+        (at < TYPES.len()).then_some(at as u16)
+    }
+
     /// The type of an OpenAPI name.
     pub fn named(name: &str) -> Option<&'static Type> {
         TYPES.binary_search_by(|t| t.name.cmp(name)).ok().map(|i| &TYPES[i])

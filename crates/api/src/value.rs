@@ -24,6 +24,9 @@ pub enum Value {
     List(Vec<Value>),
     /// An object.
     Map(Map),
+    /// An object that nobody looks into, as its compact JSON text: the fields somebody owns (`fieldsV1`), half of many a
+    /// stored object. Only [`crate::json::parse_object`] and [`crate::apply`] make them.
+    Raw(Box<str>),
 }
 
 /// An object: entries in their order, keys unique.
@@ -162,6 +165,10 @@ impl PartialEq for Value {
             (Value::Str(a), Value::Str(b)) => a == b,
             (Value::List(a), Value::List(b)) => a == b,
             (Value::Map(a), Value::Map(b)) => a == b,
+            (Value::Raw(a), Value::Raw(b)) => a == b,
+            (Value::Raw(raw), Value::Map(map)) | (Value::Map(map), Value::Raw(raw)) => {
+                matches!(crate::json::parse(raw.as_bytes()), Ok(Value::Map(m)) if m == *map)
+            }
             _ => false,
         }
     }
@@ -346,6 +353,17 @@ impl Value {
             Value::Str(s) => s.is_empty(),
             Value::List(l) => l.is_empty(),
             Value::Map(m) => m.is_empty(),
+            Value::Raw(text) => &**text == "{}",
+        }
+    }
+
+    /// Makes trees of all that is kept as text, for whoever must look into it.
+    pub fn expand(&mut self) {
+        match self {
+            Value::Raw(text) => *self = crate::json::parse(text.as_bytes()).unwrap_or_default(),
+            Value::List(items) => items.iter_mut().for_each(Value::expand),
+            Value::Map(map) => map.iter_mut().for_each(|(_, v)| v.expand()),
+            _ => {}
         }
     }
 
@@ -357,7 +375,7 @@ impl Value {
             Value::Int(_) | Value::Float(_) => "number",
             Value::Str(_) => "string",
             Value::List(_) => "array",
-            Value::Map(_) => "object",
+            Value::Map(_) | Value::Raw(_) => "object",
         }
     }
 

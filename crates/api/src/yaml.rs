@@ -142,6 +142,7 @@ impl serde::Serialize for Value {
                 }
                 out.end()
             }
+            Value::Raw(text) => crate::json::parse(text.as_bytes()).unwrap_or_default().serialize(s),
         }
     }
 }

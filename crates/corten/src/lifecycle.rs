@@ -352,7 +352,9 @@ fn end_nodes(data: &Path) -> Result<(), String> {
         process.kill();
     }
     match held.iter().find(|(_, process)| !process.wait(Duration::from_secs(10))) {
-        Some((pid, _)) => Err(format!("the node's process {pid} was killed but has not ended in 10 s; see `cat /proc/{pid}/stack` for what holds it")),
+        Some((pid, _)) => Err(format!(
+            "the node's process {pid} was killed but has not ended in 10 s; see `cat /proc/{pid}/stack` for what holds it"
+        )),
         None => Ok(()),
     }
 }

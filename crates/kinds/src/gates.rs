@@ -55,20 +55,23 @@ fn leaf(ty: Ty) -> Option<u16> {
     }
 }
 
+/// For every type, the fields that are off or hold something that is, and which of the two.
+static FIELDS: LazyLock<Vec<Vec<(&'static Field, bool)>>> = LazyLock::new(|| {
+    let behind = |f: &Field| leaf(f.ty).is_some_and(|id| CONCERNED[id as usize]);
+    let of = |t: &'static Type| t.fields.iter().map(|f| (f, is_off(f))).filter(|(f, off)| *off || behind(f)).collect();
+    Type::all().iter().map(of).collect()
+});
+
 /// Drops what is switched off from a new object; `old` is what it replaces.
 pub fn drop_disabled(new: &mut Value, old: &Value, ty: &'static Type) {
-    if let (Value::Map(map), true) = (new, ty.fields.iter().any(|f| concerned(f))) {
-        members(map, old, ty);
+    if let (Value::Map(map), Some(id)) = (new, ty.id()) {
+        members(map, old, id);
     }
 }
 
-fn concerned(field: &Field) -> bool {
-    is_off(field) || leaf(field.ty).is_some_and(|id| CONCERNED[id as usize])
-}
-
-fn members(map: &mut Map, old: &Value, ty: &'static Type) {
-    for field in ty.fields.iter().filter(|f| concerned(f)) {
-        if is_off(field) {
+fn members(map: &mut Map, old: &Value, id: u16) {
+    for (field, off) in &FIELDS[id as usize] {
+        if *off {
             if !old.has(field.name) {
                 map.remove(field.name);
             }
@@ -80,7 +83,7 @@ fn members(map: &mut Map, old: &Value, ty: &'static Type) {
 
 fn value(new: &mut Value, old: &Value, ty: Ty) {
     match (ty, new) {
-        (Ty::Object(id), Value::Map(map)) => members(map, old, Type::of(id)),
+        (Ty::Object(id), Value::Map(map)) => members(map, old, id),
         (Ty::List(item), Value::List(list)) => {
             // An element that uses a field lets all of them use it.
             let user = |o: &&Value| uses(o, *item);
@@ -97,9 +100,9 @@ fn value(new: &mut Value, old: &Value, ty: Ty) {
 /// Whether something that is off is in use.
 fn uses(v: &Value, ty: Ty) -> bool {
     match (ty, v) {
-        (Ty::Object(id), Value::Map(map)) => Type::of(id).fields.iter().filter(|f| concerned(f)).any(|f| {
+        (Ty::Object(id), Value::Map(map)) => FIELDS[id as usize].iter().any(|(f, off)| {
             let member = map.get(f.name);
-            member.is_some_and(|m| is_off(f) && !m.is_null() || uses(m, f.ty))
+            member.is_some_and(|m| *off && !m.is_null() || uses(m, f.ty))
         }),
         (Ty::List(item), Value::List(list)) => list.iter().any(|v| uses(v, *item)),
         _ => false,

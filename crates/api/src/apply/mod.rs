@@ -186,13 +186,10 @@ pub fn members(names: &[&str]) -> Set {
 }
 
 /// Takes ownership away from everyone else who owns what changed; who owns nothing more is gone.
-fn take_over(others: &mut Vec<Entry>, diff: &walk::Comparison, except: Option<&Entry>) {
-    if others.is_empty() {
-        return;
-    }
-    let changed = diff.modified.union(&diff.added);
+fn take_over(others: &mut Vec<Entry>, changed: &Set, removed: &Set, except: Option<&Entry>) {
     for e in others.iter_mut().filter(|e| except.is_none_or(|x| !x.same(e))) {
-        e.fields = e.fields.difference(&changed).difference(&diff.removed);
+        e.fields.subtract(changed);
+        e.fields.subtract(removed);
     }
     others.retain(|e| !e.fields.is_empty());
 }
@@ -200,10 +197,9 @@ fn take_over(others: &mut Vec<Entry>, diff: &walk::Comparison, except: Option<&E
 /// Ownership after `new` replaced `live` by any verb but apply. `live` is an empty object for a create.
 /// The entries that `new` carries are taken as the client's wish (that is how they can be edited), else those of `live`.
 pub fn update(live: &Value, new: &mut Value, ty: &'static Type, create: bool, w: Writer) {
-    let given = new.get(f::metadata).and_then(|m| m.get(f::managedFields)).cloned();
     // An empty list clears the entries and ends tracking; through a subresource they cannot be touched.
     let cleared = w.subresource.is_empty()
-        && matches!(&given, Some(Value::List(l)) if l.is_empty() || (l.len() == 1 && l[0].as_map().is_none_or(crate::value::Map::is_empty)));
+        && matches!(new.at(f::metadata).get(f::managedFields), Some(Value::List(l)) if l.is_empty() || (l.len() == 1 && l[0].as_map().is_none_or(crate::value::Map::is_empty)));
     let mut managed = if cleared {
         Vec::new()
     } else {
@@ -216,11 +212,13 @@ pub fn update(live: &Value, new: &mut Value, ty: &'static Type, create: bool, w:
     if managed.is_empty() && !create {
         return; // not tracked
     }
-    let at = Place::root(ty);
-    let mut diff = compare_unmanaged(live, new, at);
+    let mut diff = walk::compare(live, new, Place::root(ty));
     diff.without(w.reset);
-    take_over(&mut managed, &diff, None);
-    let fields = diff.modified.union(&diff.added).difference(stripped());
+    diff.removed.subtract(entries_themselves());
+    let mut fields = diff.modified;
+    fields.add(diff.added);
+    take_over(&mut managed, &fields, &diff.removed, None);
+    fields.subtract(stripped());
     if !fields.is_empty() {
         let entry = Entry {
             manager: w.manager.into(),
@@ -232,7 +230,7 @@ pub fn update(live: &Value, new: &mut Value, ty: &'static Type, create: bool, w:
         };
         match managed.iter_mut().find(|e| e.same(&entry)) {
             Some(old) => {
-                old.fields = old.fields.union(&entry.fields);
+                old.fields.add(entry.fields);
                 old.time = entry.time;
             }
             None => managed.push(entry),
@@ -243,15 +241,10 @@ pub fn update(live: &Value, new: &mut Value, ty: &'static Type, create: bool, w:
     set_entries(new, managed);
 }
 
-fn compare_unmanaged(live: &Value, new: &Value, at: Place) -> walk::Comparison {
-    if live.at(f::metadata).get(f::managedFields).is_none() {
-        return walk::compare(live, new, at);
-    }
-    let mut live = live.clone();
-    if let Some(m) = live.get_mut(f::metadata) {
-        m.remove(f::managedFields);
-    }
-    walk::compare(&live, new, at)
+/// Where the entries stand: a comparison with what has none yet does not speak of them.
+fn entries_themselves() -> &'static Set {
+    static SET: std::sync::LazyLock<Set> = std::sync::LazyLock::new(|| members(&["metadata/managedFields"]));
+    &SET
 }
 
 /// Merges the oldest `Update` entries of a version when there are too many.
@@ -273,7 +266,7 @@ fn cap(managed: &mut Vec<Entry>) {
         let e = managed.remove(i);
         match buckets.iter_mut().find(|b| b.api_version == e.api_version) {
             Some(b) => {
-                b.fields = b.fields.union(&e.fields);
+                b.fields.add(e.fields);
                 if e.time > b.time {
                     b.time = e.time;
                 }
@@ -323,7 +316,10 @@ fn last_applied(live: &Value, ty: &'static Type) -> Vec<String> {
         v.remove(f::apiVersion);
     }
     let diff = walk::compare(&last, &live, at);
-    let set = walk::to_set(&last, at).difference(&diff.modified).difference(&diff.added).difference(&diff.removed);
+    let mut set = walk::to_set(&last, at);
+    for changed in [&diff.modified, &diff.added, &diff.removed] {
+        set.subtract(changed);
+    }
     set.paths().iter().map(|p| show(p)).collect()
 }
 
@@ -346,11 +342,13 @@ fn apply_once(live: &Value, config: &Value, ty: &'static Type, force: bool, w: W
             format!("errors:\n{}", wrong.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n"))
         }));
     }
-    let (live, mut managed) = owned(live, ty, w);
-    let merged = walk::merge(Some(&live), Some(&config), at)
+    let mut managed = owned(live, ty, w);
+    let merged = walk::merge(Some(live), Some(&config), at)
         .map_err(|e| ApplyError::Type(format!("failed to merge config: {e}")))?
         .unwrap_or_else(Value::object);
-    let set = walk::to_set(&config, at).difference_deep(w.reset).difference(stripped());
+    let mut set = walk::to_set(&config, at);
+    set.subtract_deep(w.reset);
+    set.subtract(stripped());
     let mine = Entry {
         manager: w.manager.into(),
         apply: true,
@@ -367,16 +365,22 @@ fn apply_once(live: &Value, config: &Value, ty: &'static Type, force: bool, w: W
         }
     };
     let mut new = match &last {
-        Some(last) if !last.fields.is_empty() => prune(&merged, &managed, &last.fields, at),
+        // Nothing can have been left out that was applied before; sets of applied configurations have every step to
+        // what is in them, so nothing dangles either.
+        Some(last) if !last.fields.within(&mine.fields) => prune(merged, &managed, &last.fields, at),
         _ => merged,
     };
-    let mut diff = walk::compare(&live, &new, at);
+    let mut diff = walk::compare(live, &new, at);
     diff.without(w.reset);
-    conflicts(&managed, &diff, &mine, force)?;
-    take_over(&mut managed, &diff, Some(&mine));
+    let mut changed = diff.modified;
+    changed.add(diff.added);
+    conflicts(&managed, &changed, &mine, force)?;
+    take_over(&mut managed, &changed, &diff.removed, Some(&mine));
     managed.retain(|e| !e.fields.is_empty());
     // Times move only when the object does.
-    if live == new
+    if changed.is_empty()
+        && diff.removed.is_empty()
+        && *live == new
         && let Some(e) = managed.iter_mut().find(|e| e.same(&mine))
     {
         e.time = last.and_then(|l| l.time);
@@ -385,19 +389,17 @@ fn apply_once(live: &Value, config: &Value, ty: &'static Type, force: bool, w: W
     Ok(new)
 }
 
-/// The live object without its entries, and the entries; fields that nobody owns get an owner of their own.
-fn owned(live: &Value, ty: &'static Type, w: Writer) -> (Value, Vec<Entry>) {
+/// The entries of the live object; fields that nobody owns get an owner of their own.
+fn owned(live: &Value, ty: &'static Type, w: Writer) -> Vec<Entry> {
     let mut managed = entries(live).unwrap_or_default();
-    let mut live = live.clone();
-    if let Some(m) = live.get_mut(f::metadata) {
-        m.remove(f::managedFields);
-    }
     if managed.is_empty() {
         let mut empty = object([(f::metadata, Value::object())]);
         crate::canon::canonicalize(&mut empty, ty);
-        let mut diff = walk::compare(&empty, &live, Place::root(ty));
+        let mut diff = walk::compare(&empty, live, Place::root(ty));
         diff.without(w.reset);
-        let fields = diff.modified.union(&diff.added).difference(stripped());
+        let mut fields = diff.modified;
+        fields.add(diff.added);
+        fields.subtract(stripped());
         if !fields.is_empty() {
             managed.push(Entry {
                 manager: BEFORE_FIRST_APPLY.into(),
@@ -409,17 +411,16 @@ fn owned(live: &Value, ty: &'static Type, w: Writer) -> (Value, Vec<Entry>) {
             });
         }
     }
-    (live, managed)
+    managed
 }
 
-fn conflicts(managed: &[Entry], diff: &walk::Comparison, mine: &Entry, force: bool) -> Result<(), ApplyError> {
+fn conflicts(managed: &[Entry], changed: &Set, mine: &Entry, force: bool) -> Result<(), ApplyError> {
     if force {
         return Ok(());
     }
-    let changed = diff.modified.union(&diff.added);
     let mut found = Vec::new();
     for e in managed.iter().filter(|e| !e.same(mine)) {
-        for path in e.fields.intersection(&changed).paths() {
+        for path in e.fields.intersection(changed).paths() {
             let who = crate::errors::go_quote(&e.manager);
             let sub = if e.subresource.is_empty() {
                 String::new()
@@ -434,13 +435,16 @@ fn conflicts(managed: &[Entry], diff: &walk::Comparison, mine: &Entry, force: bo
 }
 
 /// Removes what the applier applied last time, does not apply now, and nobody else owns.
-fn prune(merged: &Value, managed: &[Entry], last: &Set, at: Place) -> Value {
-    let named = |s: &Set| s.with_named_fields(at);
-    let pruned = walk::remove(merged, &named(last), at);
-    let owned = managed.iter().fold(Set::new(), |all, e| all.union(&e.fields));
-    let merged_set = walk::to_set(merged, at);
-    let gone = named(&merged_set).difference(&named(&walk::to_set(&pruned, at)).union(&named(&owned)));
-    let pruned = walk::remove(merged, &gone, at);
-    let dangling = named(&merged_set).difference(&named(&walk::to_set(&pruned, at))).intersection(&named(last));
-    walk::remove(merged, &dangling, at)
+fn prune(merged: Value, managed: &[Entry], last: &Set, at: Place) -> Value {
+    let named = |s: Set| s.with_named_fields(at);
+    let last = named(last.clone());
+    let all = named(walk::to_set(&merged, at));
+    let mut gone = all.clone();
+    gone.subtract(&named(walk::to_set(&walk::remove(&merged, &last, at), at)));
+    for e in managed {
+        gone.subtract(&named(e.fields.clone()));
+    }
+    let mut dangling = all;
+    dangling.subtract(&named(walk::to_set(&walk::remove(&merged, &gone, at), at)));
+    walk::remove(&merged, &dangling.intersection(&last), at)
 }

@@ -54,17 +54,26 @@ impl Ord for Scalar {
 }
 
 impl Element {
-    /// The key in `FieldsV1`.
-    fn encode(&self) -> String {
+    /// Writes the key in `FieldsV1`, quotes and all.
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(b'"');
         match self {
-            Element::Field(k) => format!("f:{}", k.as_str()),
-            Element::Item(keys) => {
-                let map: Map = keys.iter().map(|(k, v)| (k.clone(), v.0.clone())).collect();
-                format!("k:{}", json::to_string(&Value::Map(map)))
+            Element::Field(k) => {
+                out.extend_from_slice(b"f:");
+                json::escape(out, k.as_str());
             }
-            Element::Value(v) => format!("v:{}", json::to_string(&v.0)),
-            Element::Index(i) => format!("i:{i}"),
+            Element::Item(keys) => {
+                out.extend_from_slice(b"k:");
+                let map: Map = keys.iter().map(|(k, v)| (k.clone(), v.0.clone())).collect();
+                json::escape(out, &json::to_string(&Value::Map(map)));
+            }
+            Element::Value(v) => {
+                out.extend_from_slice(b"v:");
+                json::escape(out, &json::to_string(&v.0));
+            }
+            Element::Index(i) => out.extend_from_slice(format!("i:{i}").as_bytes()),
         }
+        out.push(b'"');
     }
 
     fn decode(text: &str) -> Result<Option<Element>, String> {
@@ -106,16 +115,37 @@ pub struct Set {
     nodes: Vec<(Element, Node)>,
 }
 
+/// What is known of a step: whether a path ends there, and the paths behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Node {
-    member: bool,
-    children: Set,
+pub(super) struct Node {
+    pub(super) member: bool,
+    pub(super) children: Set,
+}
+
+impl Node {
+    /// A path that ends here.
+    pub(super) fn end() -> Node {
+        Node { member: true, children: Set::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.member && self.children.is_empty()
+    }
 }
 
 impl Set {
     /// The empty set.
     pub fn new() -> Set {
         Set::default()
+    }
+
+    /// From steps in any order, each given once.
+    pub(super) fn of(mut nodes: Vec<(Element, Node)>) -> Set {
+        nodes.retain(|(_, n)| !n.is_empty());
+        if !nodes.is_sorted_by(|a, b| a.0 < b.0) {
+            nodes.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+        Set { nodes }
     }
 
     /// Whether no path is in it.
@@ -127,11 +157,16 @@ impl Set {
         self.nodes.binary_search_by(|(x, _)| x.cmp(e)).ok().map(|i| &self.nodes[i].1)
     }
 
-    fn slot(&mut self, e: &Element) -> &mut Node {
-        let at = match self.nodes.binary_search_by(|(x, _)| x.cmp(e)) {
+    fn slot(&mut self, e: Element) -> &mut Node {
+        // Most come in order.
+        let at = match self.nodes.last() {
+            Some((last, _)) if *last >= e => self.nodes.binary_search_by(|(x, _)| x.cmp(&e)),
+            _ => Err(self.nodes.len()),
+        };
+        let at = match at {
             Ok(at) => at,
             Err(at) => {
-                self.nodes.insert(at, (e.clone(), Node::default()));
+                self.nodes.insert(at, (e, Node::default()));
                 at
             }
         };
@@ -142,8 +177,8 @@ impl Set {
     pub fn insert(&mut self, path: &[Element]) {
         match path {
             [] => {}
-            [last] => self.slot(last).member = true,
-            [first, rest @ ..] => self.slot(first).children.insert(rest),
+            [last] => self.slot(last.clone()).member = true,
+            [first, rest @ ..] => self.slot(first.clone()).children.insert(rest),
         }
     }
 
@@ -166,69 +201,76 @@ impl Set {
         self.find(e).map(|n| &n.children).filter(|s| !s.is_empty())
     }
 
-    /// Paths in either.
-    #[must_use]
-    pub fn union(&self, other: &Set) -> Set {
+    /// Whether all its paths are in the other.
+    pub fn within(&self, other: &Set) -> bool {
+        self.nodes
+            .iter()
+            .all(|(e, n)| other.find(e).is_some_and(|o| (o.member || !n.member) && n.children.within(&o.children)))
+    }
+
+    /// Adds the paths of the other.
+    pub fn add(&mut self, other: Set) {
         if self.is_empty() {
-            return other.clone();
+            *self = other;
+            return;
         }
-        let mut out = self.clone();
-        for (e, n) in &other.nodes {
-            let slot = out.slot(e);
+        for (e, n) in other.nodes {
+            let slot = self.slot(e);
             slot.member |= n.member;
-            if slot.children.is_empty() {
-                slot.children = n.children.clone();
-            } else if !n.children.is_empty() {
-                slot.children = slot.children.union(&n.children);
-            }
+            slot.children.add(n.children);
         }
-        out
     }
 
     /// Paths in both.
     #[must_use]
     pub fn intersection(&self, other: &Set) -> Set {
-        self.combine(|e, n| {
-            other.find(e).map(|o| Node { member: n.member && o.member, children: n.children.intersection(&o.children) })
-        })
-    }
-
-    /// Paths in this but not in the other.
-    #[must_use]
-    pub fn difference(&self, other: &Set) -> Set {
-        self.combine(|e, n| match other.find(e) {
-            None => Some(n.clone()),
-            Some(o) => Some(Node { member: n.member && !o.member, children: n.children.difference(&o.children) }),
-        })
-    }
-
-    /// Paths in this that neither are in the other nor lie behind one that is.
-    #[must_use]
-    pub fn difference_deep(&self, other: &Set) -> Set {
-        self.combine(|e, n| match other.find(e) {
-            None => Some(n.clone()),
-            Some(o) if o.member => None,
-            Some(o) => Some(Node { member: n.member, children: n.children.difference_deep(&o.children) }),
-        })
-    }
-
-    fn combine(&self, f: impl Fn(&Element, &Node) -> Option<Node>) -> Set {
-        let nodes = self
-            .nodes
-            .iter()
-            .filter_map(|(e, n)| f(e, n).filter(|n| n.member || !n.children.is_empty()).map(|n| (e.clone(), n)));
+        let nodes = self.nodes.iter().filter_map(|(e, n)| {
+            let o = other.find(e)?;
+            let both = Node { member: n.member && o.member, children: n.children.intersection(&o.children) };
+            (!both.is_empty()).then(|| (e.clone(), both))
+        });
         Set { nodes: nodes.collect() }
+    }
+
+    /// Takes out the paths that are in the other.
+    pub fn subtract(&mut self, other: &Set) {
+        if other.is_empty() {
+            return;
+        }
+        self.nodes.retain_mut(|(e, n)| {
+            if let Some(o) = other.find(e) {
+                n.member &= !o.member;
+                n.children.subtract(&o.children);
+            }
+            !n.is_empty()
+        });
+    }
+
+    /// Takes out the paths that are in the other or lie behind one that is.
+    pub fn subtract_deep(&mut self, other: &Set) {
+        if other.is_empty() {
+            return;
+        }
+        self.nodes.retain_mut(|(e, n)| match other.find(e) {
+            None => true,
+            Some(o) if o.member => false,
+            Some(o) => {
+                n.children.subtract_deep(&o.children);
+                !n.is_empty()
+            }
+        });
     }
 
     /// Makes every struct field that has paths behind it a path itself.
     #[must_use]
-    pub fn with_named_fields(&self, at: Place) -> Set {
-        let nodes = self.nodes.iter().map(|(e, n)| {
-            let named = !n.children.is_empty()
-                && matches!((at.ty, e), (Ty::Object(id), Element::Field(k)) if Type::of(id).field_of(k).is_some());
-            (e.clone(), Node { member: n.member || named, children: n.children.with_named_fields(at.step(e)) })
-        });
-        Set { nodes: nodes.collect() }
+    pub fn with_named_fields(mut self, at: Place) -> Set {
+        for (e, n) in &mut self.nodes {
+            let children = std::mem::take(&mut n.children);
+            n.member |= !children.is_empty()
+                && matches!((at.ty, &*e), (Ty::Object(id), Element::Field(k)) if Type::of(id).field_of(k).is_some());
+            n.children = children.with_named_fields(at.step(e));
+        }
+        self
     }
 
     /// All paths in order.
@@ -251,33 +293,55 @@ impl Set {
         }
     }
 
-    /// The JSON form.
+    /// The JSON form, as an object's tree has it.
     pub fn to_value(&self) -> Value {
-        let mut map = Map::new();
-        for (e, n) in &self.nodes {
-            let mut inner = n.children.to_value();
-            if n.member && !n.children.is_empty() {
-                inner.make_map().entries_mut().insert(0, (Key::from("."), Value::object()));
-            }
-            map.push(Key::from(e.encode()), inner);
-        }
-        Value::Map(map)
+        let mut out = Vec::with_capacity(1024);
+        self.write(false, &mut out);
+        Value::Raw(String::from_utf8(out).unwrap_or_default().into()) // what is written into it is UTF-8
     }
 
-    /// From the JSON form.
-    pub fn from_value(v: &Value) -> Result<Set, String> {
-        let mut set = Set::new();
-        let Value::Map(map) = v else { return Err("fields must be an object".into()) };
-        for (k, v) in map.iter() {
-            if k.as_str() == "." {
-                continue;
-            }
-            let Some(element) = Element::decode(k.as_str())? else { continue };
-            let children = Set::from_value(v)?;
-            let member = children.is_empty() || v.get(".").is_some();
-            *set.slot(&element) = Node { member, children };
+    fn write(&self, member: bool, out: &mut Vec<u8>) {
+        out.push(b'{');
+        if member && !self.is_empty() {
+            out.extend_from_slice(b"\".\":{}");
         }
-        Ok(set)
+        for (e, n) in &self.nodes {
+            if out.last() != Some(&b'{') {
+                out.push(b',');
+            }
+            e.encode(out);
+            out.push(b':');
+            n.children.write(n.member, out);
+        }
+        out.push(b'}');
+    }
+
+    /// From the JSON form, whether it is text or a tree.
+    pub fn from_value(v: &Value) -> Result<Set, String> {
+        match v {
+            Value::Raw(text) => Set::read(&mut json::Parser::new(text.as_bytes(), None)),
+            Value::Map(_) => Set::read(&mut json::Parser::new(json::to_string(v).as_bytes(), None)),
+            _ => return Err("fields must be an object".into()),
+        }
+        .map(|n| n.children)
+        .map_err(|e| e.message)
+    }
+
+    /// An object of the JSON form: the paths in it, and whether one ends here.
+    fn read(p: &mut json::Parser) -> Result<Node, json::SyntaxError> {
+        let (mut set, mut here) = (Set::new(), false);
+        p.members(&mut |p, key| {
+            let inner = Set::read(p)?;
+            if key == "." {
+                here = true;
+            } else if let Some(element) =
+                Element::decode(&key).map_err(|message| json::SyntaxError { message, offset: 0 })?
+            {
+                *set.slot(element) = inner;
+            }
+            Ok(())
+        })?;
+        Ok(Node { member: here || set.is_empty(), children: set })
     }
 }
 
@@ -295,8 +359,7 @@ pub struct Place {
 impl Place {
     /// The root of an object.
     pub fn root(ty: &'static Type) -> Place {
-        let id = Type::all().iter().position(|t| std::ptr::eq(t, ty)).unwrap_or_default();
-        Place { ty: Ty::Object(id as u16), list: ListKind::Atomic, atomic: ty.atomic }
+        Place { ty: Ty::Object(ty.id().unwrap_or_default()), list: ListKind::Atomic, atomic: ty.atomic }
     }
 
     /// The place of an item of a free map or a list.

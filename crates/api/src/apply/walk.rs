@@ -2,7 +2,7 @@
 //!
 //! Source of the rules: `sigs.k8s.io/structured-merge-diff/typed`.
 
-use super::set::{Element, Place, Set};
+use super::set::{Element, Node, Place, Set};
 use crate::names::Key;
 use crate::schema::{Scalar as Leaf, Ty, Type};
 use crate::value::{Map, Value};
@@ -22,7 +22,7 @@ impl Comparison {
     /// The differences outside of some fields.
     pub fn without(&mut self, excluded: &Set) {
         for set in [&mut self.added, &mut self.modified, &mut self.removed] {
-            *set = set.difference_deep(excluded);
+            set.subtract_deep(excluded);
         }
     }
 }
@@ -43,127 +43,143 @@ fn is_struct_field(at: Place, key: &Key) -> bool {
 
 /// Every field of an object.
 pub fn to_set(value: &Value, at: Place) -> Set {
-    let mut set = Set::new();
-    fields(value, at, &mut Vec::new(), &mut set);
-    set
+    fields(value, at).children
 }
 
-fn fields(value: &Value, at: Place, path: &mut Vec<Element>, set: &mut Set) {
+fn fields(value: &Value, at: Place) -> Node {
     if at.is_leaf() {
-        set.insert(path);
-        return;
+        return Node::end();
     }
+    let mut nodes = Vec::new();
     match value {
         Value::Map(map) => {
+            nodes.reserve_exact(map.len());
             for (k, v) in map.iter() {
-                path.push(Element::Field(k.clone()));
-                fields(v, member(at, k), path, set);
+                let mut node = fields(v, member(at, k));
                 let empty = v.is_null() || matches!(v, Value::Map(m) if m.is_empty());
-                if empty || !is_struct_field(at, k) {
-                    set.insert(path);
-                }
-                path.pop();
+                node.member |= empty || !is_struct_field(at, k);
+                nodes.push((Element::Field(k.clone()), node));
             }
         }
-        Value::List(items) => {
-            let elements: Vec<Option<Element>> = items.iter().map(|v| at.element(v).ok()).collect();
-            for (i, e) in elements.iter().enumerate() {
-                let Some(e) = e else { continue };
-                path.push(e.clone());
-                let twice = elements.iter().enumerate().any(|(j, o)| j != i && o.as_ref() == Some(e));
-                if !twice {
-                    fields(&items[i], at.item(), path, set);
-                }
-                set.insert(path);
-                path.pop();
+        Value::List(_) => {
+            for (e, same) in index(Some(value), at) {
+                let mut node = if let [one] = same[..] { fields(one, at.item()) } else { Node::default() };
+                node.member = true;
+                nodes.push((e, node));
             }
         }
         _ => {}
     }
+    Node { member: false, children: Set::of(nodes) }
+}
+
+/// Every step of a value that is only on one side: each a path itself.
+fn whole(value: &Value, at: Place) -> Node {
+    if at.is_leaf() {
+        return Node::end();
+    }
+    let nodes = if matches!(at.ty, Ty::List(_)) {
+        let items = index(Some(value), at).into_iter();
+        items.map(|(e, same)| (e, if let [one] = same[..] { whole(one, at.item()) } else { Node::end() })).collect()
+    } else {
+        value.members().map(|(k, v)| (Element::Field(k.clone()), whole(v, member(at, k)))).collect()
+    };
+    Node { member: true, children: Set::of(nodes) }
 }
 
 // === two objects ===
 
 /// How `new` differs from `old`.
 pub fn compare(old: &Value, new: &Value, at: Place) -> Comparison {
-    let mut out = Comparison::default();
-    differ(Some(old), Some(new), at, &mut Vec::new(), &mut out);
-    out
+    differ(old, new, at).0
 }
 
-fn differ(old: Option<&Value>, new: Option<&Value>, at: Place, path: &mut Vec<Element>, out: &mut Comparison) {
-    let members = |v: Option<&Value>| v.map_or(0, |v| v.as_map().map_or_else(|| v.items().len(), Map::len));
+/// How two values differ behind the step to them, and whether they are one changed value.
+fn differ(old: &Value, new: &Value, at: Place) -> (Comparison, bool) {
+    let members = |v: &Value| v.as_map().map_or_else(|| v.items().len(), Map::len);
     if at.is_leaf() || (members(old) == 0 && members(new) == 0) {
-        match (old, new) {
-            (None, _) => out.added.insert(path),
-            (_, None) => out.removed.insert(path),
-            (Some(a), Some(b)) if a != b => out.modified.insert(path),
-            _ => {}
-        }
-        return;
+        return (Comparison::default(), old != new);
     }
+    let mut out = Differences::default();
     if matches!(at.ty, Ty::List(_)) {
-        differ_items(old, new, at, path, out);
+        differ_items(old, new, at, &mut out)
     } else {
-        differ_members(old, new, at, path, out);
+        differ_members(old, new, at, &mut out)
     }
-    if old.is_none() {
-        out.added.insert(path);
-    } else if new.is_none() {
-        out.removed.insert(path);
+    (out.done(), false)
+}
+
+/// What differs behind each step, before it is put in order.
+#[derive(Default)]
+struct Differences {
+    added: Vec<(Element, Node)>,
+    modified: Vec<(Element, Node)>,
+    removed: Vec<(Element, Node)>,
+}
+
+impl Differences {
+    fn of_both(&mut self, e: &Element, old: &Value, new: &Value, at: Place) {
+        let (behind, changed) = differ(old, new, at);
+        for (list, children, member) in [
+            (&mut self.added, behind.added, false),
+            (&mut self.modified, behind.modified, changed),
+            (&mut self.removed, behind.removed, false),
+        ] {
+            if member || !children.is_empty() {
+                list.push((e.clone(), Node { member, children }));
+            }
+        }
+    }
+
+    fn done(self) -> Comparison {
+        Comparison { added: Set::of(self.added), modified: Set::of(self.modified), removed: Set::of(self.removed) }
     }
 }
 
-fn differ_members(old: Option<&Value>, new: Option<&Value>, at: Place, path: &mut Vec<Element>, out: &mut Comparison) {
-    let old = old.and_then(Value::as_map);
-    let new = new.and_then(Value::as_map);
-    for (k, a) in old.into_iter().flat_map(Map::iter) {
-        let b = new.and_then(|m| m.get(k));
-        if b == Some(a) {
-            continue;
+fn differ_members(old: &Value, new: &Value, at: Place, out: &mut Differences) {
+    let (a, b) = (old.as_map(), new.as_map());
+    for (k, x) in old.members() {
+        match b.and_then(|m| m.get(k)) {
+            Some(y) if x == y => {}
+            Some(y) => out.of_both(&Element::Field(k.clone()), x, y, member(at, k)),
+            None => out.removed.push((Element::Field(k.clone()), whole(x, member(at, k)))),
         }
-        path.push(Element::Field(k.clone()));
-        differ(Some(a), b, member(at, k), path, out);
-        path.pop();
     }
-    for (k, b) in new.into_iter().flat_map(Map::iter) {
-        if old.is_none_or(|m| !m.has(k)) {
-            path.push(Element::Field(k.clone()));
-            differ(None, Some(b), member(at, k), path, out);
-            path.pop();
+    for (k, y) in new.members() {
+        if a.is_none_or(|m| !m.has(k)) {
+            out.added.push((Element::Field(k.clone()), whole(y, member(at, k))));
         }
     }
 }
 
-fn differ_items(old: Option<&Value>, new: Option<&Value>, at: Place, path: &mut Vec<Element>, out: &mut Comparison) {
-    let a = index(old, at);
-    let b = index(new, at);
-    let all = a.iter().map(|(e, _)| e).chain(b.iter().map(|(e, _)| e).filter(|e| !a.iter().any(|(o, _)| o == *e)));
-    for e in all {
-        let (l, r) = (having(&a, e), having(&b, e));
-        path.push(e.clone());
-        match (l.len(), r.len()) {
-            (0..=1, 0..=1) => {
+fn differ_items(old: &Value, new: &Value, at: Place, out: &mut Differences) {
+    let (a, b) = (index(Some(old), at), index(Some(new), at));
+    for (e, l) in &a {
+        match (&l[..], having(&b, e)) {
+            ([x], [y]) if x == y => {}
+            ([x], [y]) => out.of_both(e, x, y, at.item()),
+            ([x], []) => out.removed.push((e.clone(), whole(x, at.item()))),
+            // Which of several equal ones is meant cannot be told: they are one value.
+            (l, r) if l.len() > 1 && r.len() > 1 => {
                 if l != r {
-                    differ(l.first().copied(), r.first().copied(), at.item(), path, out);
+                    out.modified.push((e.clone(), Node::end()));
                 }
             }
-            (2.., 2..) if l != r => out.modified.insert(path),
-            (2.., 2..) => {}
-            (2.., _) => {
-                if let Some(v) = r.first() {
-                    differ(None, Some(v), at.item(), path, out);
-                }
-                out.removed.insert(path);
+            (_, []) => out.removed.push((e.clone(), Node::end())),
+            (_, [y]) => {
+                out.added.push((e.clone(), whole(y, at.item())));
+                out.removed.push((e.clone(), Node::end()));
             }
-            (_, _) => {
-                if let Some(v) = l.first() {
-                    differ(Some(v), None, at.item(), path, out);
-                }
-                out.added.insert(path);
+            ([x, ..], _) => {
+                out.removed.push((e.clone(), whole(x, at.item())));
+                out.added.push((e.clone(), Node::end()));
             }
+            ([], _) => {}
         }
-        path.pop();
+    }
+    for (e, r) in b.iter().filter(|(e, _)| !a.iter().any(|(o, _)| o == e)) {
+        let node = if let [one] = r[..] { whole(one, at.item()) } else { Node::end() };
+        out.added.push((e.clone(), node));
     }
 }
 
@@ -189,7 +205,7 @@ fn index(list: Option<&Value>, at: Place) -> Vec<(Element, Vec<&Value>)> {
 /// `new` laid over `old`: what only `old` has stays.
 pub fn merge(old: Option<&Value>, new: Option<&Value>, at: Place) -> Result<Option<Value>, String> {
     let size = |v: Option<&Value>| v.map_or(0, |v| v.as_map().map_or_else(|| v.items().len(), Map::len));
-    if at.is_leaf() || (size(old) == 0 && size(new) == 0) {
+    if at.is_leaf() || new.is_none() || (size(old) == 0 && size(new) == 0) {
         return Ok(new.or(old).cloned());
     }
     if matches!(at.ty, Ty::List(_)) {

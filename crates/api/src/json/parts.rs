@@ -1,6 +1,6 @@
 //! Reading only some members of a document: what an index needs of an object is a twentieth of it.
 
-use super::{Parser, SyntaxError};
+use super::{Parser, SyntaxError, scan};
 use crate::names::Key;
 use crate::value::{Map, Value};
 
@@ -85,6 +85,7 @@ impl Parser<'_> {
     fn skip_string(&mut self) -> Result<(), SyntaxError> {
         self.at += 1;
         loop {
+            self.at = scan::ends_string(self.bytes, self.at);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;

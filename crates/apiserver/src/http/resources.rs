@@ -134,8 +134,8 @@ async fn dispatch(server: &Arc<Server>, call: &Call, cx: &mut Context, r: &'stat
             }
         }
         "update" => {
-            let object = object(call, cx, r.ty, &r.api_version(), &r.kind)?;
-            registry.update(cx, r, namespace, name, object, part).await?
+            let mut sent = |cx: &mut Context| object(call, cx, r.ty, &r.api_version(), &r.kind);
+            registry.update(cx, r, namespace, name, &mut sent, part).await?
         }
         "patch" => patch(server, call, cx, r, part).await?,
         "delete" => {
@@ -349,9 +349,8 @@ async fn subresource(
             Ok(Outcome::Object(r, registry.get(r, if r.namespaced { namespace } else { "" }, name, "").await?, 200))
         }
         (_, "update") if let Some(rules) = r.rules.part(&i.subresource) => {
-            let v = sent(cx)?;
             let namespace = if r.namespaced { namespace } else { "" };
-            registry.update(cx, r, namespace, name, v, Part::Sub(rules.name)).await
+            registry.update(cx, r, namespace, name, &mut |cx| sent(cx), Part::Sub(rules.name)).await
         }
         (_, "patch") if let Some(rules) = r.rules.part(&i.subresource) => {
             patch(server, call, cx, r, Part::Sub(rules.name)).await

@@ -9,7 +9,7 @@ use kinds::Resource;
 
 /// The tree of stored text (which is ours, hence well formed).
 pub fn tree(bytes: &Bytes) -> Value {
-    json::parse(bytes).unwrap_or_default()
+    json::parse_object(bytes, None).unwrap_or_default()
 }
 
 /// The text to be stored, and where the committer writes the revision.
@@ -19,7 +19,7 @@ pub fn store_text(object: &mut Value, r: &'static Resource) -> (Bytes, Option<u3
     object.entry(f::metadata).set(f::resourceVersion, "?");
     canon::canonicalize(object, stored_of(r).ty);
     object.entry(f::metadata).set(f::resourceVersion, "");
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(4096);
     json::write(&mut out, object);
     const MARK: &[u8] = b"\"resourceVersion\":\"\"";
     // Quotes inside texts are escaped and metadata comes first: the first match is the member itself.
@@ -40,7 +40,7 @@ pub struct Decoded {
 /// A body to a tree, unchecked.
 pub fn parse_body(body: &[u8], media: Media, duplicates: &mut Vec<String>) -> Result<Value, String> {
     match media {
-        Media::Json => json::parse_noting(body, duplicates).map_err(|e| e.message),
+        Media::Json => json::parse_object(body, Some(duplicates)).map_err(|e| e.message),
         Media::Yaml => yaml::parse(&String::from_utf8_lossy(body)),
         Media::Protobuf => Err("protobuf is read by type".into()),
     }
@@ -143,6 +143,7 @@ fn head(api_version: &str, kind: &str) -> Vec<u8> {
 /// Stored text with kind and apiVersion in front.
 pub fn with_head(bytes: &Bytes, api_version: &str, kind: &str) -> Vec<u8> {
     let mut out = head(api_version, kind);
+    out.reserve_exact(bytes.len());
     if bytes.len() > 2 {
         out.extend_from_slice(&bytes[1..]);
     } else {

@@ -38,6 +38,9 @@ impl PatchKind {
     }
 }
 
+/// A patch without this text does not reach into what somebody owns.
+const FIELDS: &[u8] = b"fieldsV1";
+
 /// What is accepted, for the refusal.
 pub const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
@@ -75,9 +78,13 @@ impl Registry {
         }
         let api_version = r.api_version();
         let duplicates: Vec<String> = duplicates.into_iter().map(|p| format!("duplicate field \"{p}\"")).collect();
+        let inside_ownership = body.windows(FIELDS.len()).any(|w| w == FIELDS);
         self.guaranteed(cx, r, namespace, name, part, &mut |registry, cx, live| {
             let Some((live, at)) = live else { return Err(Status::not_found(&r.group, &r.plural, name)) };
             let mut new = live.clone();
+            if inside_ownership {
+                new.expand();
+            }
             // Patches speak of the whole object.
             let entries = new.make_map().entries_mut();
             entries.splice(

@@ -138,12 +138,15 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         let generated = object.at(f::metadata).at(f::name).str().is_empty()
             && !object.at(f::metadata).at(f::generateName).str().is_empty();
+        if !generated {
+            return self.create_once(cx, r, namespace, object).await;
+        }
         let mut attempt = 0;
         loop {
             attempt += 1;
             match self.create_once(cx, r, namespace, object.clone()).await {
-                Err(s) if generated && s.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
-                Err(mut s) if generated && s.reason == "AlreadyExists" => {
+                Err(s) if s.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
+                Err(mut s) if s.reason == "AlreadyExists" => {
                     s.message.push_str(", the server was not able to generate a unique name for the object");
                     return Err(s);
                 }
@@ -276,38 +279,37 @@ impl Registry {
         Ok(done.records.into_iter().next().map(|r| r.entry.value).unwrap_or_default())
     }
 
-    /// UPDATE (PUT).
+    /// UPDATE (PUT). `sent` reads the object from the request, once for each attempt.
     pub async fn update(
         self: &Arc<Self>,
         cx: &mut Context,
         r: &'static Resource,
         namespace: &str,
         name: &str,
-        mut object: Value,
+        sent: &mut (dyn FnMut(&mut Context) -> Result<Value, Status> + Send),
         part: Part,
     ) -> Result<Outcome, Status> {
-        check_place(r, namespace, name, &mut object)?;
-        let given = object.at(f::metadata).at(f::resourceVersion).str().to_string();
-        let version = parse_given(&given)?;
-        let sent = object;
         let mut created = None;
         let result = self
             .guaranteed(cx, r, namespace, name, part, &mut |registry, cx, live| {
+                let mut new = sent(cx)?;
+                check_place(r, namespace, name, &mut new)?;
+                let version = parse_given(new.at(f::metadata).at(f::resourceVersion).str())?;
                 let Some((live, at)) = live else {
                     if !r.policy.create_on_update || part != Part::Main {
                         return Err(Status::not_found(&r.group, &r.plural, name));
                     }
-                    created = Some(sent.clone());
+                    created = Some(new);
                     return Ok(None);
                 };
-                let uid = sent.at(f::metadata).at(f::uid).str();
+                let uid = new.at(f::metadata).at(f::uid).str();
                 let live_uid = live.at(f::metadata).at(f::uid).str();
                 if !uid.is_empty() && uid != live_uid {
                     return Err(uid_conflict(r, namespace, name, uid, live_uid));
                 }
                 match version {
                     None if !r.policy.unconditional_update => {
-                        let errs = check(&sent, None, |o| {
+                        let errs = check(&new, None, |o| {
                             let at = o.at(f::metadata).at(f::resourceVersion);
                             at.invalid_as(0_i64, "must be specified for an update");
                         });
@@ -318,7 +320,6 @@ impl Registry {
                     }
                     _ => {}
                 }
-                let mut new = sent.clone();
                 (r.rules.defaults)(&mut new);
                 registry.own(cx, r, live, &mut new, false, part);
                 Ok(Some(new))
@@ -589,29 +590,23 @@ fn keep_metadata(new: &mut Value, live: &Value, kept: &[api::Name]) {
 
 /// A write that changes nothing but times of ownership changes nothing.
 fn keep_times(new: &mut Value, live: &Value) {
-    let (Ok(mut n), Ok(o)) = (apply::entries(new), apply::entries(live)) else { return };
-    if n.len() != o.len() {
-        return;
+    let (n, l) = (new.at(f::metadata), live.at(f::metadata));
+    let same = without(new, f::metadata).eq(without(live, f::metadata))
+        && without(n, f::managedFields).eq(without(l, f::managedFields))
+        && same_but_times(n.at(f::managedFields).items(), l.at(f::managedFields).items());
+    if same && let Some(entries) = l.get(f::managedFields) {
+        new.entry(f::metadata).set(f::managedFields, entries.clone());
     }
-    for e in &mut n {
-        let Some(old) = o.iter().find(|x| {
-            x.manager == e.manager
-                && x.apply == e.apply
-                && x.subresource == e.subresource
-                && x.api_version == e.api_version
-        }) else {
-            return;
-        };
-        if old.fields != e.fields {
-            return;
-        }
-        e.time = old.time.clone();
-    }
-    let mut trial = new.clone();
-    apply::set_entries(&mut trial, n);
-    if trial == *live {
-        *new = trial;
-    }
+}
+
+fn without(v: &Value, name: api::Name) -> impl Iterator<Item = (&api::Key, &Value)> {
+    v.members().filter(move |(k, _)| k.name() != Some(name))
+}
+
+/// Whether two lists hold the same entries of ownership in any order, whatever their times.
+fn same_but_times(a: &[Value], b: &[Value]) -> bool {
+    let same = |x: &Value, y: &Value| without(x, f::time).eq(without(y, f::time));
+    a.len() == b.len() && a.iter().all(|x| b.iter().any(|y| same(x, y)))
 }
 
 /// Whether a write may be answered before it is on disk.

@@ -32,8 +32,7 @@ pub fn two_way(original: &Value, modified: &Value, ty: Option<&'static Type>) ->
 }
 
 fn ty_of(ty: &'static Type) -> Ty {
-    let index = Type::all().iter().position(|t| std::ptr::eq(t, ty)).unwrap_or(0);
-    Ty::Object(u16::try_from(index).unwrap_or(0))
+    Ty::Object(ty.id().unwrap_or_default())
 }
 
 fn field_of(ty: Ty, key: &Key) -> Option<&'static Field> {

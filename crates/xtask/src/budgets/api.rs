@@ -164,7 +164,10 @@ impl Server {
         api.arg(format!("--etcd-servers={}", url(etcd_port)))
             .arg(format!("--secure-port={port}"))
             .args(["--bind-address=127.0.0.1", "--authorization-mode=Node,RBAC", "--allow-privileged=true"])
-            .args(["--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc"])
+            .args([
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--service-account-issuer=https://kubernetes.default.svc",
+            ])
             .arg(format!("--cert-dir={}", dir.display()))
             .arg(format!("--tls-cert-file={}", pki.join("apiserver.crt").display()))
             .arg(format!("--tls-private-key-file={}", pki.join("apiserver.key").display()))
