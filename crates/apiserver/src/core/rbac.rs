@@ -5,6 +5,7 @@
 use api::selector::FieldSelector;
 use api::{Value, f};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,8 +106,9 @@ impl Rule {
     }
 }
 
+/// Who has a role.
 #[derive(Clone, Debug)]
-struct Binding {
+pub struct Binding {
     name: String,
     namespace: String,
     role_kind: String,
@@ -121,13 +123,33 @@ enum Subject {
     ServiceAccount(String),
 }
 
+/// What a role or a binding says, decoded.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// A role's rules.
+    Rules(Arc<[Rule]>),
+    /// A binding.
+    Binding(Arc<Binding>),
+}
+
+impl Part {
+    /// From an object of the four kinds: bindings are the ones that refer to a role.
+    pub fn from_value(v: &Value) -> Part {
+        if v.has(f::roleRef) {
+            Part::Binding(Arc::new(Binding::from_value(v)))
+        } else {
+            Part::Rules(v.at(f::rules).items().iter().map(Rule::from_value).collect())
+        }
+    }
+}
+
 /// All roles and bindings, decoded.
 #[derive(Debug, Default)]
 pub struct Policy {
-    cluster_roles: HashMap<String, Vec<Rule>>,
-    roles: HashMap<(String, String), Vec<Rule>>,
-    cluster_bindings: Vec<Binding>,
-    bindings: HashMap<String, Vec<Binding>>,
+    cluster_roles: HashMap<String, Arc<[Rule]>>,
+    roles: HashMap<(String, String), Arc<[Rule]>>,
+    cluster_bindings: Vec<Arc<Binding>>,
+    bindings: HashMap<String, Vec<Arc<Binding>>>,
 }
 
 fn meta(v: &Value, key: api::Name) -> String {
@@ -135,21 +157,14 @@ fn meta(v: &Value, key: api::Name) -> String {
 }
 
 impl Policy {
-    /// From the objects of the four kinds.
-    pub fn new(roles: &[Value], cluster_roles: &[Value], bindings: &[Value], cluster_bindings: &[Value]) -> Policy {
-        let rules = |v: &Value| v.at(f::rules).items().iter().map(Rule::from_value).collect::<Vec<_>>();
-        let mut p = Policy::default();
-        for v in cluster_roles {
-            p.cluster_roles.insert(meta(v, f::name), rules(v));
+    /// Adds what the object of a name says; of the cluster's objects the namespace is empty.
+    pub fn add(&mut self, namespace: &str, name: &str, part: Part) {
+        match part {
+            Part::Rules(rules) if namespace.is_empty() => drop(self.cluster_roles.insert(name.into(), rules)),
+            Part::Rules(rules) => drop(self.roles.insert((namespace.into(), name.into()), rules)),
+            Part::Binding(b) if namespace.is_empty() => self.cluster_bindings.push(b),
+            Part::Binding(b) => self.bindings.entry(namespace.into()).or_default().push(b),
         }
-        for v in roles {
-            p.roles.insert((meta(v, f::namespace), meta(v, f::name)), rules(v));
-        }
-        p.cluster_bindings = cluster_bindings.iter().map(Binding::from_value).collect();
-        for v in bindings {
-            p.bindings.entry(meta(v, f::namespace)).or_default().push(Binding::from_value(v));
-        }
-        p
     }
 
     fn rules_of(&self, b: &Binding) -> Result<&[Rule], String> {
@@ -158,7 +173,7 @@ impl Policy {
         } else {
             self.roles.get(&(b.namespace.clone(), b.role.clone()))
         };
-        found.map(Vec::as_slice).ok_or_else(|| {
+        found.map(|rules| &**rules).ok_or_else(|| {
             let resource = if b.role_kind == "ClusterRole" { "clusterrole" } else { "role" };
             format!("{resource}.rbac.authorization.k8s.io {:?} not found", b.role)
         })
@@ -193,7 +208,7 @@ impl Policy {
         } else {
             self.roles.get(&(namespace.to_string(), name.to_string()))
         }
-        .map(Vec::as_slice)
+        .map(|rules| &**rules)
     }
 
     fn bindings_of<'a>(
@@ -205,6 +220,7 @@ impl Policy {
         self.cluster_bindings
             .iter()
             .chain(local.into_iter().flatten())
+            .map(|b| &**b)
             .filter_map(move |b| b.subjects.iter().find(|s| s.is(user)).map(|s| (b, s)))
     }
 }
@@ -310,26 +326,18 @@ mod tests {
     use super::*;
     use api::json;
 
-    fn values(texts: &[&str]) -> Vec<Value> {
-        texts.iter().map(|t| json::parse(t.as_bytes()).expect("JSON")).collect()
-    }
-
     #[test]
     fn rules_allow_what_they_say() {
-        let p = Policy::new(
-            &values(&[
-                r#"{"metadata":{"name":"r","namespace":"d"},"rules":[{"verbs":["get"],"apiGroups":[""],"resources":["pods","pods/log"],"resourceNames":["a"]}]}"#,
-            ]),
-            &values(&[
-                r#"{"metadata":{"name":"c"},"rules":[{"verbs":["*"],"apiGroups":["apps"],"resources":["*"]},{"verbs":["get"],"nonResourceURLs":["/healthz","/x/*"]}]}"#,
-            ]),
-            &values(&[
-                r#"{"metadata":{"name":"b","namespace":"d"},"roleRef":{"kind":"Role","name":"r"},"subjects":[{"kind":"ServiceAccount","name":"sa"}]}"#,
-            ]),
-            &values(&[
-                r#"{"metadata":{"name":"cb"},"roleRef":{"kind":"ClusterRole","name":"c"},"subjects":[{"kind":"Group","name":"dev"}]}"#,
-            ]),
-        );
+        let mut p = Policy::default();
+        for text in [
+            r#"{"metadata":{"name":"r","namespace":"d"},"rules":[{"verbs":["get"],"apiGroups":[""],"resources":["pods","pods/log"],"resourceNames":["a"]}]}"#,
+            r#"{"metadata":{"name":"c"},"rules":[{"verbs":["*"],"apiGroups":["apps"],"resources":["*"]},{"verbs":["get"],"nonResourceURLs":["/healthz","/x/*"]}]}"#,
+            r#"{"metadata":{"name":"b","namespace":"d"},"roleRef":{"kind":"Role","name":"r"},"subjects":[{"kind":"ServiceAccount","name":"sa"}]}"#,
+            r#"{"metadata":{"name":"cb"},"roleRef":{"kind":"ClusterRole","name":"c"},"subjects":[{"kind":"Group","name":"dev"}]}"#,
+        ] {
+            let v = json::parse(text.as_bytes()).expect("JSON");
+            p.add(&meta(&v, f::namespace), &meta(&v, f::name), Part::from_value(&v));
+        }
         let dev = User { name: "x".into(), groups: vec!["dev".into()], ..User::default() };
         let sa = User { name: "system:serviceaccount:d:sa".into(), ..User::default() };
         let a = |verb, group, resource, sub, ns, name| Attributes {

@@ -1,18 +1,28 @@
-//! The role-based policy as the caches have it: decoded when it is first asked for after a change. Whoever holds a long
-//! answer open (a local subscription) is told of changes and asks again.
+//! The role-based policy as the caches have it: put together when it is first asked for after a change, of parts of which
+//! only the changed ones are decoded anew. Whoever holds a long answer open (a local subscription) is told of changes and
+//! asks again.
 
 use super::Registry;
 use crate::core::node_auth::{self, Graph};
-use crate::core::rbac::{Attributes, Policy, User};
+use crate::core::rbac::{Attributes, Part, Policy, User};
 use api::Value;
 use cache::Interest;
 use platform::watch as signal;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The decoded policy and the change counter it was made at.
+/// The decoded policy.
 pub struct PolicyCache {
     changes: signal::Sender<u64>,
-    decoded: Mutex<Option<(u64, Arc<Policy>)>>,
+    decoded: Mutex<Option<Decoded>>,
+}
+
+struct Decoded {
+    /// The change counter it was made at.
+    at: u64,
+    policy: Arc<Policy>,
+    /// What each object said at which revision.
+    parts: HashMap<Arc<str>, (u64, Part)>,
 }
 
 impl Default for PolicyCache {
@@ -36,22 +46,27 @@ impl Registry {
 
     /// The policy in force.
     pub fn policy(&self) -> Arc<Policy> {
-        let changes = *self.policy.changes.borrow();
+        let at = *self.policy.changes.borrow();
         let mut decoded = self.policy.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, policy)) = &*decoded
-            && *at == changes
-        {
-            return policy.clone();
+        let mut known = match &mut *decoded {
+            Some(d) if d.at == at => return d.policy.clone(),
+            Some(d) => std::mem::take(&mut d.parts),
+            None => HashMap::new(),
+        };
+        let (mut policy, mut parts) = (Policy::default(), HashMap::with_capacity(known.len()));
+        for plural in ["roles", "clusterroles", "rolebindings", "clusterrolebindings"] {
+            let Some(r) = kinds::by_path("rbac.authorization.k8s.io", "v1", plural) else { continue };
+            for object in self.cache(r).map(|c| c.list(&r.key_prefix(""))).unwrap_or_default() {
+                let part = match known.remove(&object.key) {
+                    Some((revision, part)) if revision == object.revision => part,
+                    _ => Part::from_value(&super::encode::tree(&object.text())),
+                };
+                policy.add(&object.index.namespace, &object.index.name, part.clone());
+                parts.insert(object.key.clone(), (object.revision, part));
+            }
         }
-        const GROUP: &str = "rbac.authorization.k8s.io";
-        let all = |plural: &str| self.all(GROUP, plural, "");
-        let policy = Arc::new(Policy::new(
-            &all("roles"),
-            &all("clusterroles"),
-            &all("rolebindings"),
-            &all("clusterrolebindings"),
-        ));
-        *decoded = Some((changes, policy.clone()));
+        let policy = Arc::new(policy);
+        *decoded = Some(Decoded { at, policy: policy.clone(), parts });
         policy
     }
 
