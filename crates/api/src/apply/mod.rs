@@ -7,6 +7,9 @@
 pub mod set;
 pub mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use crate::names::f;
 use crate::schema::Type;
 use crate::value::{Value, object};

@@ -44,3 +44,31 @@ fn duplicates_are_noted_and_the_last_wins() {
     assert_eq!(noted, ["spec.x[0].a", "spec"]);
     assert_eq!(to_string(&v), r#"{"spec":{"b":3}}"#);
 }
+
+#[test]
+fn what_is_owned_stays_text_and_is_checked() {
+    let object =
+        |fields: &str| format!(r#"{{"metadata":{{"managedFields":[{{"fieldsV1":{fields},"manager":"m"}}]}}}}"#);
+    let read = |fields: &str| parse_object(object(fields).as_bytes(), None);
+    let raw = |v: &Value| v.at("metadata").at("managedFields").items()[0].at("fieldsV1").clone();
+    let text = r#"{"f:a":{".":{},"k:{\"x\":1}":{}}}"#;
+    let v = read(text).unwrap();
+    assert!(matches!(raw(&v), Value::Raw(t) if &*t == text));
+    assert_eq!(to_string(&v), object(text));
+    let spaced = read("{ \"f:a\" : {\n} ,\"f:b\":[1, 2]}").unwrap();
+    assert!(matches!(raw(&spaced), Value::Raw(t) if &*t == r#"{"f:a":{},"f:b":[1,2]}"#));
+    assert!(matches!(raw(&read("null").unwrap()), Value::Null));
+    let same = parse(object(text).as_bytes()).unwrap();
+    assert_eq!(v, same);
+    assert_ne!(spaced, same);
+    for bad in
+        ["{", r#"{"a"}"#, r#"{"a":}"#, r#"{"a":1,}"#, r#"{a:1}"#, r#"{"a":[1 2]}"#, "{\"\u{1}\":1}", r#"{"a":tru}"#]
+    {
+        let (ours, plain) = (read(bad).unwrap_err(), parse(object(bad).as_bytes()).unwrap_err());
+        assert_eq!(ours, plain, "{bad}");
+    }
+    let deep = format!("{}{}", r#"{"a":"#.repeat(2_000), "1");
+    assert_eq!(read(&deep).unwrap_err().message, "exceeded max depth");
+    assert!(parse_raw(br#"{"a":1} "#).is_err());
+    assert_eq!(parse_raw(b"{}").unwrap(), Value::object());
+}
