@@ -67,6 +67,9 @@ enum Command {
     /// Images of the nodes on this machine
     #[command(subcommand)]
     Image(Image),
+    /// After a newer corten has proved itself: what cannot be taken back
+    #[command(subcommand)]
+    Upgrade(Upgrade),
     /// The command line of Kubernetes (also when this binary is called `kubectl`)
     #[command(disable_help_flag = true)]
     Kubectl {
@@ -141,6 +144,12 @@ enum Image {
     },
 }
 
+#[derive(Subcommand)]
+enum Upgrade {
+    /// Write the store in this corten's newest format; until then the one before can be started on it again
+    Finalize(Place),
+}
+
 /// Runs a command line.
 pub fn run(args: &[String]) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
@@ -163,6 +172,7 @@ pub fn run(args: &[String]) -> ExitCode {
         Command::Down(place) => lifecycle::down(&place),
         Command::Reset { place, key_dir, yes } => lifecycle::reset(&place, key_dir.as_deref(), yes),
         Command::Image(Image::Load { file, place, name }) => crate::images::load(&place, &file, name.as_deref()),
+        Command::Upgrade(Upgrade::Finalize(place)) => crate::upgrade::finalize(&place),
         Command::Kubectl { args } => return kubectl::main(args),
         Command::Apiserver { args } if args.iter().any(|a| a == "--help" || a == "-h") => {
             print!("{}", crate::apiserver::SPEC.help());

@@ -134,6 +134,9 @@ async fn control_plane(
         now,
     )?;
     let store = server::open_log(env, &options.paths.store(), &cluster.key_file()).await?;
+    let asked = store.clone();
+    let work = async move |request| crate::upgrade::answer(&*asked, request).await;
+    env.spawn("control socket", crate::control::serve(crate::control::of_server(&cluster.run_dir()), work));
     let public = ["/healthz", "/livez", "/readyz", "/version"].map(String::from).to_vec();
     server::start(
         env,

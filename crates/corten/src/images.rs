@@ -1,10 +1,31 @@
 //! `corten image load`: archives into the image stores of the nodes on this machine.
 
 use crate::cluster::Cluster;
-use crate::control::{self, Request};
+use crate::control::{self, Answer};
 use crate::lifecycle::Place;
 use crate::paths::Paths;
-use std::path::Path;
+use runtime::Runtime;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What a node is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Request {
+    /// Load an archive's images; answers their names.
+    LoadImage {
+        /// The archive or OCI layout.
+        path: PathBuf,
+        /// Name for an image that has none.
+        name: Option<String>,
+    },
+}
+
+/// A node's answer.
+pub async fn answer(runtime: &Runtime, request: Request) -> Answer {
+    let Request::LoadImage { path, name } = request;
+    runtime.load_image(path, name).await.map_err(|e| e.to_string())
+}
 
 /// Loads an archive into every node.
 pub fn load(place: &Place, file: &Path, name: Option<&str>) -> Result<(), String> {
@@ -18,7 +39,7 @@ pub fn load(place: &Place, file: &Path, name: Option<&str>) -> Result<(), String
     nodes.sort();
     for node in nodes {
         let request = Request::LoadImage { path: path.clone(), name: name.map(String::from) };
-        let socket = control::socket(&cluster.run_dir(), &node);
+        let socket = control::of_node(&cluster.run_dir(), &node);
         let names = crate::cli::block_on(control::ask(&socket, &request))?;
         for n in names {
             println!("{node}: loaded {n}");

@@ -24,6 +24,7 @@ mod process;
 mod roles;
 mod server;
 mod status;
+mod upgrade;
 
 use std::process::ExitCode;
 

@@ -115,12 +115,9 @@ pub async fn embedded_runtime(
     let config = runtime::RuntimeConfig { run: run.join(node), ..runtime::RuntimeConfig::new(id, node, root) };
     let runtime =
         runtime::Runtime::open(config, network).await.map_err(|e| format!("open the container runtime: {e}"))?;
-    let control = crate::control::serve(crate::control::socket(run, node), runtime.clone());
-    env.spawn("control socket", async move {
-        if let Err(e) = control.await {
-            tracing::warn!(error = %e, "the control socket ended");
-        }
-    });
+    let images = runtime.clone();
+    let work = async move |request| crate::images::answer(&images, request).await;
+    env.spawn("control socket", crate::control::serve(crate::control::of_node(run, node), work));
     let (socket, served) = (run.join(node).join("cri.sock"), runtime.clone());
     env.spawn("cri socket", async move {
         if let Err(e) = runtime::grpc::serve(served, &socket).await {

@@ -4,7 +4,7 @@ use crate::core::layout::Layout;
 use crate::mirror::{Mirror, entry};
 use crate::proto::{CompactionRequest, RangeRequest};
 use crate::remote::{Access, Failed, Remote};
-use platform::time::{Duration, sleep, timeout};
+use platform::time::{sleep, timeout};
 use platform::{Env, Rng, WallTime};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,13 +16,6 @@ use store::{
 };
 use tokio::sync::watch;
 use tonic::Code;
-
-const WAIT: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_millis(100);
-/// How often a transaction is tried that fails although, seen from here, it should not.
-const TRIES: usize = 5;
-const WATCH_STEP: usize = 512;
-const EXPIRE_STEP: usize = 500;
 
 /// How the engine is opened.
 pub struct Options {
@@ -48,7 +41,7 @@ pub struct Etcd {
 
 /// Connects, loads what is there, and follows it.
 pub async fn open(env: &Env, options: Options) -> Result<Arc<dyn Store>, String> {
-    let remote = Remote::new(&options.access)?;
+    let remote = Remote::new(&options.access, env.limits().etcd)?;
     let layout = Layout { root: options.root, prefix: options.prefix };
     let mirror = Mirror::load(layout, options.seal, remote).await.map_err(|f| f.text().to_string())?;
     let mirror = Arc::new(mirror);
@@ -87,13 +80,14 @@ impl Etcd {
     /// Waits until the copy has `revision`.
     async fn reach(&self, revision: Revision) -> Result<(), ReadError> {
         let mut visible = self.mirror.visible();
-        let waited = timeout(WAIT, visible.wait_for(|at| *at >= revision)).await;
+        let waited = timeout(self.mirror.remote.limits.arrive, visible.wait_for(|at| *at >= revision)).await;
         match waited {
             Ok(Ok(_)) => Ok(()),
             _ => {
                 let why = self.mirror.trouble().unwrap_or_else(|| "its watch is late".into());
                 Err(ReadError::Unavailable(format!(
-                    "revision {revision} of etcd did not arrive within {WAIT:?}: {why}"
+                    "revision {revision} of etcd did not arrive within {:?}: {why}",
+                    self.mirror.remote.limits.arrive
                 )))
             }
         }
@@ -138,7 +132,7 @@ impl Etcd {
             self.check(commit)?;
             return Ok(Committed { revision: self.mirror.revision(), records: Vec::new() });
         }
-        for _ in 0..TRIES {
+        for _ in 0..self.mirror.remote.limits.tries {
             let number = self.rng.lock().unwrap_or_else(PoisonError::into_inner).u64();
             let txn = self
                 .mirror
@@ -175,10 +169,10 @@ impl Etcd {
                 if self.fresh().await.is_ok() {
                     return;
                 }
-                sleep(RETRY).await;
+                sleep(self.mirror.remote.limits.retry).await;
             }
         };
-        let read = timeout(WAIT, read).await;
+        let read = timeout(self.mirror.remote.limits.arrive, read).await;
         match (self.mirror.passed(number), read) {
             (Some(revision), _) => Ok(revision),
             (None, _) => {
@@ -255,7 +249,7 @@ impl Store for Etcd {
     fn expire(&self, now: WallTime) -> BoxFuture<'_, Result<Option<WallTime>, CommitError>> {
         Box::pin(async move {
             loop {
-                let (due, next) = self.mirror.state().expired(now, EXPIRE_STEP);
+                let (due, next) = self.mirror.state().expired(now, self.mirror.remote.limits.expire_step);
                 if due.is_empty() {
                     return Ok(next);
                 }
@@ -316,7 +310,7 @@ impl Source {
         if visible <= self.after {
             return Ok(false);
         }
-        let (events, upto) = state.events(&self.prefix, self.after, visible, WATCH_STEP);
+        let (events, upto) = state.events(&self.prefix, self.after, visible, self.mirror.remote.limits.watch_step);
         drop(state);
         for batch in events.chunk_by(|a, b| a.revision == b.revision) {
             self.ready.push_back(WatchItem::Changes(Batch {

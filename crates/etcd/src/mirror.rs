@@ -19,10 +19,6 @@ use store::{Change, Entry, Meta, Revision, Seal};
 use tokio::sync::{mpsc, watch};
 
 const PAGE: i64 = 1000;
-const RETRY: Duration = Duration::from_millis(100);
-/// How often the watch is asked for a sign of life, and how long it may be silent.
-const ASK: Duration = Duration::from_secs(1);
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// See the file's head.
 pub struct Mirror {
@@ -94,7 +90,7 @@ impl Mirror {
             tracing::warn!("the watch of etcd ended: {ended}; opening it again");
             *lock(&self.trouble) = Some(ended);
             self.remote.lost();
-            sleep(RETRY).await;
+            sleep(self.remote.limits.retry).await;
         }
     }
 
@@ -117,9 +113,10 @@ impl Mirror {
             Ok(stream) => stream,
             Err(failed) => return failed.text().to_string(),
         };
+        let limits = self.remote.limits;
         let mut quiet = Duration::ZERO;
         loop {
-            match timeout(ASK, stream.next()).await {
+            match timeout(limits.ask, stream.next()).await {
                 Ok(Some(Ok(response))) => {
                     quiet = Duration::ZERO;
                     if let Err(why) = self.take(response).await {
@@ -129,9 +126,9 @@ impl Mirror {
                 Ok(Some(Err(status))) => return status.message().to_string(),
                 Ok(None) => return "the member closed it".into(),
                 Err(_) => {
-                    quiet += ASK;
-                    if quiet >= SILENCE {
-                        return format!("nothing was heard for {SILENCE:?}");
+                    quiet += limits.ask;
+                    if quiet >= limits.silence {
+                        return format!("nothing was heard for {:?}", limits.silence);
                     }
                     let ask = WatchRequest { request: Some(WatchMessage::Progress(WatchProgressRequest {})) };
                     let _ = send.try_send(ask); // when the queue is full, questions are on their way already

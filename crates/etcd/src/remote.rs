@@ -7,7 +7,8 @@ use crate::proto::{
     CompactionRequest, CompactionResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchRequest,
     WatchResponse,
 };
-use platform::time::{Duration, timeout};
+use platform::EtcdLimits;
+use platform::time::timeout;
 use std::sync::{Mutex, PoisonError};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -15,11 +16,6 @@ use tonic::codegen::tokio_stream::Stream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
-
-const CONNECT: Duration = Duration::from_secs(2);
-const PING_EVERY: Duration = Duration::from_secs(2);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
-const CALL: Duration = Duration::from_secs(5);
 
 /// How etcd is reached.
 #[derive(Clone, Debug, Default)]
@@ -54,16 +50,19 @@ impl Failed {
 pub struct Remote {
     channels: Vec<Channel>,
     current: Mutex<usize>,
+    /// How long things may take.
+    pub limits: EtcdLimits,
 }
 
 impl Remote {
     /// Connects when first used.
-    pub fn new(access: &Access) -> Result<Remote, String> {
+    pub fn new(access: &Access, limits: EtcdLimits) -> Result<Remote, String> {
         if access.endpoints.is_empty() {
             return Err("no etcd endpoint is given".into());
         }
-        let channels: Result<Vec<Channel>, String> = access.endpoints.iter().map(|e| channel(e, access)).collect();
-        Ok(Remote { channels: channels?, current: Mutex::new(0) })
+        let channels: Result<Vec<Channel>, String> =
+            access.endpoints.iter().map(|e| channel(e, access, &limits)).collect();
+        Ok(Remote { channels: channels?, current: Mutex::new(0), limits })
     }
 
     fn grpc(&self) -> (usize, Grpc<Channel>) {
@@ -94,9 +93,9 @@ impl Remote {
             let answer = grpc.unary(Request::new(request), PathAndQuery::from_static(path), codec).await;
             answer.map(tonic::Response::into_inner).map_err(|status| failed(&status))
         };
-        let result = timeout(CALL, work)
+        let result = timeout(self.limits.call, work)
             .await
-            .unwrap_or_else(|_| Err(Failed::Unknown(format!("etcd did not answer within {CALL:?}"))));
+            .unwrap_or_else(|_| Err(Failed::Unknown(format!("etcd did not answer within {:?}", self.limits.call))));
         if matches!(&result, Err(Failed::Unknown(_) | Failed::Refused(Code::Unavailable, _))) {
             self.leave(member);
         }
@@ -134,7 +133,7 @@ impl Remote {
             let answer = grpc.streaming(request, PathAndQuery::from_static("/etcdserverpb.Watch/Watch"), codec).await;
             answer.map(tonic::Response::into_inner).map_err(|status| failed(&status))
         };
-        let result = timeout(CALL, work)
+        let result = timeout(self.limits.call, work)
             .await
             .unwrap_or_else(|_| Err(Failed::Unknown("etcd did not open a watch in time".into())));
         if result.is_err() {
@@ -163,14 +162,14 @@ fn failed(status: &Status) -> Failed {
     }
 }
 
-fn channel(address: &str, access: &Access) -> Result<Channel, String> {
+fn channel(address: &str, access: &Access, limits: &EtcdLimits) -> Result<Channel, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("etcd endpoint {address:?}: {e}");
     let mut endpoint = Endpoint::from_shared(address.to_string())
         .map_err(|e| wrong(&e))?
-        .connect_timeout(CONNECT)
+        .connect_timeout(limits.connect)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT)
+        .http2_keep_alive_interval(limits.ping)
+        .keep_alive_timeout(limits.ping)
         .keep_alive_while_idle(true);
     if address.starts_with("https://") {
         let mut tls = ClientTlsConfig::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use platform::time::{Duration, sleep};
+use platform::time::sleep;
 use wire::cri::*;
 
 use crate::checkpoint;
@@ -12,9 +12,6 @@ use crate::convert::{LABEL_UID, log_dir};
 use crate::core::machine::Run;
 use crate::shared::Shared;
 use crate::volumes;
-
-/// How often the disk is looked at.
-const EVERY: Duration = Duration::from_secs(300);
 
 /// Total and free bytes of the file system that holds a path.
 pub fn disk(path: &Path) -> Option<(u64, u64)> {
@@ -139,7 +136,7 @@ pub fn remove_log(path: &Path) {
 /// Watches the disk for ever.
 pub async fn images(shared: Arc<Shared>) {
     loop {
-        sleep(EVERY).await;
+        sleep(shared.env.limits().kubelet.images).await;
         let Some((total, free)) = disk(&shared.config.root_dir) else { continue };
         let used_percent = (total - free) * 100 / total.max(1);
         if used_percent < shared.config.image_gc_high {

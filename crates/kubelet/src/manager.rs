@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use client::{Client, Informer, Recorder, Selection, resources};
 use platform::Env;
-use platform::time::{Duration, sleep};
+use platform::time::sleep;
 use tokio::sync::mpsc;
 use wire::Cri;
 use wire::cri::ContainerEventResponse;
@@ -89,7 +89,7 @@ async fn follow_runtime(shared: Arc<Shared>) {
             Err(e) => tracing::warn!(error = %e, "the container runtime tells no events"),
         }
         look_all(&shared);
-        sleep(Duration::from_secs(1)).await;
+        sleep(shared.env.limits().kubelet.runtime).await;
     }
 }
 
@@ -115,7 +115,7 @@ async fn follow_pods(shared: Arc<Shared>) {
     let root = shared.config.root_dir.clone();
     let waiting = async {
         // Without an answer from the server what ran before is started again.
-        platform::time::timeout(Duration::from_secs(3), informer.synced()).await.is_err()
+        platform::time::timeout(shared.env.limits().kubelet.silence, informer.synced()).await.is_err()
     };
     if waiting.await {
         for pod in checkpoint::load(&root) {

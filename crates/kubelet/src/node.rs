@@ -22,8 +22,6 @@ pub const VERSION: &str = "v1.36.0";
 static NODES: client::Resource = resources::NODES;
 const LEASES: &str = "kube-node-lease";
 const MAX_IMAGES: usize = 50;
-/// How long the parts of a node may take to come up again.
-const STARTING: Duration = Duration::from_secs(10);
 
 /// What the machine has: thousandths of cores, and bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,7 +120,8 @@ impl NodeKeeper {
     /// Registers, then beats until the process ends.
     pub async fn run(mut self) {
         let mut rng = self.shared.env.rng("node");
-        let mut pause = Duration::from_millis(100);
+        let limits = self.shared.env.limits().kubelet;
+        let mut pause = limits.register_first;
         while self.shared.config.register_node {
             match self.register().await {
                 Ok(()) => break,
@@ -131,7 +130,7 @@ impl NodeKeeper {
                 }
             }
             sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(7));
+            pause = (pause * 2).min(limits.register_most);
         }
         let mut next_lease = self.shared.env.now();
         loop {
@@ -154,7 +153,7 @@ impl NodeKeeper {
                 }
             }
             crate::gc::rotate_logs(&self.shared).await;
-            let beat = if ready { self.shared.config.heartbeat } else { Duration::from_millis(500) };
+            let beat = if ready { self.shared.config.heartbeat } else { limits.not_ready };
             sleep(beat + beat.mul_f64(rng.below(40) as f64 / 1000.0)).await;
         }
     }
@@ -210,7 +209,10 @@ impl NodeKeeper {
             self.images().await,
         );
         // A node that was ready is not told otherwise while its parts come up again after a restart.
-        if !ready && ready_of(&self.told) == Some(true) && self.begun.elapsed() < STARTING {
+        if !ready
+            && ready_of(&self.told) == Some(true)
+            && self.begun.elapsed() < self.shared.env.limits().kubelet.starting
+        {
             return Ok(false);
         }
         let old = self.told_at.map(|at| at.elapsed());

@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use client::{At, Client, Error, EventKind, Resource, WatchRequest, resources};
 use futures_util::StreamExt;
-use platform::Env;
-use platform::time::{Duration, sleep};
+use platform::time::sleep;
+use platform::{Env, KubeletLimits};
 use serde::Deserialize;
 
 /// Which object.
@@ -115,7 +115,13 @@ impl Objects {
         });
         for r in refs {
             let start = || {
-                let task = watch(self.client.clone(), r.clone(), self.wake.clone(), uid.to_string());
+                let task = watch(
+                    self.client.clone(),
+                    self.env.limits().kubelet,
+                    r.clone(),
+                    self.wake.clone(),
+                    uid.to_string(),
+                );
                 Followed { pods: BTreeSet::new(), task: self.env.spawn("watch-object", task) }
             };
             let known = followed.contains_key(r);
@@ -124,26 +130,28 @@ impl Objects {
                 // The task wakes everybody who was there when it started: start it anew with all.
                 entry.task.abort();
                 let all = entry.pods.iter().cloned().collect::<Vec<_>>().join(" ");
-                entry.task =
-                    self.env.spawn("watch-object", watch(self.client.clone(), r.clone(), self.wake.clone(), all));
+                entry.task = self.env.spawn(
+                    "watch-object",
+                    watch(self.client.clone(), self.env.limits().kubelet, r.clone(), self.wake.clone(), all),
+                );
             }
         }
     }
 }
 
 /// Watches one object and wakes the pods (uids, separated by spaces) at every change.
-async fn watch(client: Client, r: Ref, wake: Wake, pods: String) {
+async fn watch(client: Client, limits: KubeletLimits, r: Ref, wake: Wake, pods: String) {
     let mut after = None;
-    let mut pause = Duration::from_millis(200);
+    let mut pause = limits.watch_first;
     loop {
         match follow(&client, &r, &mut after, || pods.split(' ').for_each(|uid| wake(uid))).await {
             Err(e) if e.is_expired() => after = None,
             Err(e) => {
                 tracing::debug!(object = r.name, error = %e, "the watch of an object ended");
                 sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(30));
+                pause = (pause * 2).min(limits.watch_most);
             }
-            Ok(()) => pause = Duration::from_millis(200),
+            Ok(()) => pause = limits.watch_first,
         }
     }
 }

@@ -27,9 +27,6 @@ pub struct Context {
 /// Least time that a container gets between its stop signal and SIGKILL, after a slow hook.
 const MIN_GRACE: Duration = Duration::from_secs(2);
 
-/// Longest wait for the first list of services.
-const SERVICES: Duration = Duration::from_secs(3);
-
 fn failed(reason: &str, message: impl Into<String>) -> Outcome {
     Outcome::Failed { reason: reason.into(), message: message.into() }
 }
@@ -296,7 +293,7 @@ async fn environment(c: &Context, container: &Container) -> Result<Vec<(String, 
     let ns = &c.pod.metadata.namespace;
     let links = c.pod.spec.enable_service_links.unwrap_or(true);
     // A pod that starts with the node waits for the services, but not for ever: the server may be away.
-    let _ = timeout(SERVICES, c.shared.services.synced()).await;
+    let _ = timeout(c.shared.env.limits().kubelet.services, c.shared.services.synced()).await;
     let mut out: Vec<(String, String)> = env::services(&c.shared.services_for(ns, links));
     for from in &container.env_from {
         let (r, optional) = match (&from.config_map_ref, &from.secret_ref) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
-use platform::time::{Duration, sleep};
+use platform::time::sleep;
 use stream::client::{Target, exec_spdy, port_forward_spdy};
 use stream::{Message, Wanted};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -316,7 +316,7 @@ impl Remote {
     async fn relist(&self, events: mpsc::Sender<ContainerEventResponse>) {
         let mut last = None;
         loop {
-            sleep(Duration::from_secs(1)).await;
+            sleep(self.env.limits().kubelet.runtime).await;
             let containers = self.runtime.clone().list_containers(ListContainersRequest::default()).await;
             let sandboxes = self.runtime.clone().list_pod_sandbox(ListPodSandboxRequest::default()).await;
             let (Ok(containers), Ok(sandboxes)) = (containers, sandboxes) else { return };

@@ -77,7 +77,7 @@ impl PodWorker {
         let now = shared.env.wall();
         let probers = Probers::new(shared.clone(), pod.metadata.uid.clone());
         PodWorker {
-            machine: Machine::new(pod, now),
+            machine: Machine::new(pod, now, shared.env.limits().kubelet),
             shared,
             commands,
             seen,
@@ -111,7 +111,7 @@ impl PodWorker {
                     Ok(()) => return,
                     Err(e) => {
                         tracing::debug!(pod = self.machine.pod.metadata.name, error = %e, "cannot finish a pod yet");
-                        self.tell_again_at = Some(self.shared.env.wall().plus(Duration::from_secs(1)));
+                        self.tell_again_at = Some(self.shared.env.wall().plus(self.shared.env.limits().kubelet.tell));
                     }
                 }
             }
@@ -153,7 +153,7 @@ impl PodWorker {
                     Err(e) if e.is_not_found() => self.event(Event::Gone),
                     Err(e) => {
                         tracing::debug!(pod = self.machine.pod.metadata.name, error = %e, "cannot tell a pod's status");
-                        self.tell_again_at = Some(self.shared.env.wall().plus(Duration::from_secs(1)));
+                        self.tell_again_at = Some(self.shared.env.wall().plus(self.shared.env.limits().kubelet.tell));
                     }
                 }
             }
@@ -204,7 +204,7 @@ impl PodWorker {
                 Ok(fresh) => *prepared.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
                 Err(e) => {
                     shared.tell(&pod, "", true, "FailedMount", e);
-                    let again = shared.env.wall().plus(Duration::from_secs(30));
+                    let again = shared.env.wall().plus(shared.env.limits().kubelet.refresh);
                     prepared.lock().unwrap_or_else(PoisonError::into_inner).refresh_at = Some(again);
                 }
             }
@@ -255,7 +255,7 @@ impl PodWorker {
             }
             Err(e) => {
                 tracing::warn!(error = %e, "the container runtime does not answer");
-                let at = self.shared.env.wall().plus(Duration::from_secs(1));
+                let at = self.shared.env.wall().plus(self.shared.env.limits().kubelet.runtime);
                 self.wake_at = Some(self.wake_at.map_or(at, |w| w.min(at)));
                 self.look = true;
                 sleep(Duration::from_millis(200)).await;

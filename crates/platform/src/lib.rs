@@ -14,7 +14,7 @@ pub mod rng;
 pub mod time;
 pub mod watch;
 
-pub use limits::Limits;
+pub use limits::{EtcdLimits, KubeletLimits, Limits, ServerLimits};
 pub use rng::Rng;
 pub use time::{Instant, WallTime};
 

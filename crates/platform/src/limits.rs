@@ -20,6 +20,10 @@ pub struct Limits {
     pub server: ServerLimits,
     /// The scheduler's.
     pub scheduler: SchedulerLimits,
+    /// The kubelet's.
+    pub kubelet: KubeletLimits,
+    /// Those of a store in etcd.
+    pub etcd: EtcdLimits,
 }
 
 /// Bounds of the log engine (the engine in memory uses the batch sizes).
@@ -152,7 +156,7 @@ impl Default for ClientLimits {
     }
 }
 
-/// Bounds of the API server's registry.
+/// Bounds of the API server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
     /// How long a request waits for a revision that has not come.
@@ -165,6 +169,22 @@ pub struct ServerLimits {
     pub expire_every: Duration,
     /// Revisions of history that the caches are filled with at the start.
     pub history: u64,
+    /// To agree on a connection's encryption.
+    pub handshake: Duration,
+    /// To send a request's head.
+    pub head: Duration,
+    /// To answer a request that is not a watch or a stream (upstream's `--request-timeout`).
+    pub request: Duration,
+    /// To wait for a seat: a quarter of `request`, as upstream's queues allow.
+    pub seat: Duration,
+    /// Requests in line for each seat.
+    pub line: usize,
+    /// Streams on one connection.
+    pub streams: u32,
+    /// To connect to what is asked for through the server.
+    pub proxy: Duration,
+    /// Pause before accepting connections again when there are no descriptors.
+    pub accept_pause: Duration,
 }
 
 impl Default for ServerLimits {
@@ -175,6 +195,14 @@ impl Default for ServerLimits {
             reload_pause: Duration::from_millis(200),
             expire_every: Duration::from_secs(60),
             history: 2000,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(30),
+            request: Duration::from_secs(60),
+            seat: Duration::from_secs(15),
+            line: 10,
+            streams: 250,
+            proxy: Duration::from_secs(10),
+            accept_pause: Duration::from_millis(50),
         }
     }
 }
@@ -196,6 +224,105 @@ impl Default for SchedulerLimits {
             backoff_first: Duration::from_secs(1),
             backoff_most: Duration::from_secs(10),
             wait_most: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Bounds of the kubelet that Kubernetes does not define (its restarts' and pulls' backoff is no setting).
+#[derive(Clone, Copy, Debug)]
+pub struct KubeletLimits {
+    /// How long the server may stay silent at the start, before pods are started from their checkpoints.
+    pub silence: Duration,
+    /// How long a container's start waits for the list of services.
+    pub services: Duration,
+    /// Pause after the first failure to register; it doubles.
+    pub register_first: Duration,
+    /// The longest one.
+    pub register_most: Duration,
+    /// Between looks at a node that is not ready.
+    pub not_ready: Duration,
+    /// How long a node that was ready is not told otherwise after a restart.
+    pub starting: Duration,
+    /// Before something that failed is done again: volumes, sandboxes' ends.
+    pub retry: Duration,
+    /// Before a container that could not be made is made again.
+    pub retry_create: Duration,
+    /// Before a pod's status that could not be told is told again.
+    pub tell: Duration,
+    /// Before a runtime that did not answer is asked again.
+    pub runtime: Duration,
+    /// Before volumes that could not be brought up to date are tried again.
+    pub refresh: Duration,
+    /// Pause after the first failure of an object's watch; it doubles.
+    pub watch_first: Duration,
+    /// The longest one.
+    pub watch_most: Duration,
+    /// Between looks at the room that images take.
+    pub images: Duration,
+    /// Pause before accepting connections again when there are no descriptors.
+    pub accept_pause: Duration,
+}
+
+impl Default for KubeletLimits {
+    fn default() -> KubeletLimits {
+        KubeletLimits {
+            silence: Duration::from_secs(3),
+            services: Duration::from_secs(3),
+            register_first: Duration::from_millis(100),
+            register_most: Duration::from_secs(7),
+            not_ready: Duration::from_millis(500),
+            starting: Duration::from_secs(10),
+            retry: Duration::from_secs(2),
+            retry_create: Duration::from_secs(10),
+            tell: Duration::from_secs(1),
+            runtime: Duration::from_secs(1),
+            refresh: Duration::from_secs(30),
+            watch_first: Duration::from_millis(200),
+            watch_most: Duration::from_secs(30),
+            images: Duration::from_secs(300),
+            accept_pause: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Bounds of a store in etcd.
+#[derive(Clone, Copy, Debug)]
+pub struct EtcdLimits {
+    /// To connect to a member.
+    pub connect: Duration,
+    /// To be answered by it.
+    pub call: Duration,
+    /// Between signs of life on a connection, and how long one may be awaited.
+    pub ping: Duration,
+    /// How long a revision that was written may take to arrive in the mirror.
+    pub arrive: Duration,
+    /// Between questions for progress while nothing arrives.
+    pub ask: Duration,
+    /// Without a sign for so long the mirror watches anew.
+    pub silence: Duration,
+    /// Pause before a failed watch or read is begun again.
+    pub retry: Duration,
+    /// Attempts at a transaction whose outcome is not known.
+    pub tries: usize,
+    /// Changes that a watch takes at once.
+    pub watch_step: usize,
+    /// Keys that expire at once.
+    pub expire_step: usize,
+}
+
+impl Default for EtcdLimits {
+    fn default() -> EtcdLimits {
+        EtcdLimits {
+            connect: Duration::from_secs(2),
+            call: Duration::from_secs(5),
+            ping: Duration::from_secs(2),
+            arrive: Duration::from_secs(10),
+            ask: Duration::from_secs(1),
+            silence: Duration::from_secs(5),
+            retry: Duration::from_millis(100),
+            tries: 5,
+            watch_step: 512,
+            expire_step: 500,
         }
     }
 }
@@ -242,6 +369,16 @@ impl Limits {
             ..ServerLimits::default()
         };
         let scheduler = SchedulerLimits { wait_most: Duration::from_secs(few(30, 300)), ..SchedulerLimits::default() };
-        Limits { store, cache, client, server, scheduler }
+        let kubelet = KubeletLimits {
+            silence: Duration::from_millis(few(500, 5000)),
+            services: Duration::from_millis(few(100, 5000)),
+            retry: Duration::from_millis(few(200, 4000)),
+            retry_create: Duration::from_millis(few(500, 12_000)),
+            tell: Duration::from_millis(few(100, 2000)),
+            runtime: Duration::from_millis(few(100, 2000)),
+            watch_most: Duration::from_secs(few(1, 30)),
+            ..KubeletLimits::default()
+        };
+        Limits { store, cache, client, server, scheduler, kubelet, etcd: EtcdLimits::default() }
     }
 }

@@ -393,6 +393,11 @@ pub trait Store: Send + Sync + 'static {
     }
     /// Condition and sizes.
     fn status(&self) -> Status;
+    /// Raises the format in which it is written to the newest that this program writes, and answers it. From then on older
+    /// programs refuse what is stored.
+    fn finalize(&self) -> BoxFuture<'_, Result<u32, String>> {
+        Box::pin(async { Err("this store has no format of its own; etcd is upgraded by its own means".into()) })
+    }
     /// Everything, at one revision.
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, ReadError>>;
     /// Ends cleanly: what was answered is durable, revisions go on without a gap at the next start. Later commits fail.

@@ -116,7 +116,7 @@ impl Call {
 impl Server {
     /// A server.
     pub fn new(registry: Arc<Registry>, config: ServerConfig) -> Arc<Server> {
-        let seats = Seats::new(config.reads_max, config.writes_max);
+        let seats = Seats::new(config.reads_max, config.writes_max, registry.env.limits().server);
         Arc::new(Server { registry, config, openapi: openapi::Documents::default(), metrics: Arc::default(), seats })
     }
 

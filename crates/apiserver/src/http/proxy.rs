@@ -10,10 +10,7 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyStream, Full};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpStream;
-
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a subresource is answered elsewhere.
 pub fn is_proxied(resource: &str, sub: &str) -> bool {
@@ -190,9 +187,12 @@ fn direct(host: &str, port: i64, call: &Call) -> Result<Target, Status> {
 }
 
 async fn forward(server: &Arc<Server>, call: &mut Call, t: &Target) -> Result<Response<Body>, String> {
-    let tcp = platform::time::timeout(CONNECT_PATIENCE, TcpStream::connect((t.host.as_str(), t.port)))
-        .await
-        .map_err(|_| format!("dial tcp {}:{}: i/o timeout", t.host, t.port))?;
+    let tcp = platform::time::timeout(
+        server.registry.env.limits().server.proxy,
+        TcpStream::connect((t.host.as_str(), t.port)),
+    )
+    .await
+    .map_err(|_| format!("dial tcp {}:{}: i/o timeout", t.host, t.port))?;
     let tcp = tcp.map_err(|e| format!("dial tcp {}:{}: {e}", t.host, t.port))?;
     let _ = tcp.set_nodelay(true);
     let mut builder =

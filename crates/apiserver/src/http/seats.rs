@@ -5,20 +5,16 @@
 //! Long-running requests, probes and administrators (`system:masters`) take no seat; neither do components of this process.
 
 use super::Call;
+use platform::ServerLimits;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
-
-/// A quarter of the time that a request may take, as upstream's queues allow.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Requests in line for each seat.
-const LINE: usize = 10;
 
 struct Row {
     kind: &'static str,
     seats: usize,
     free: Semaphore,
     waiting: AtomicUsize,
+    limits: ServerLimits,
 }
 
 /// The seats.
@@ -41,8 +37,8 @@ impl Drop for InLine<'_> {
 }
 
 impl Row {
-    fn new(kind: &'static str, seats: usize) -> Row {
-        Row { kind, seats, free: Semaphore::new(seats), waiting: AtomicUsize::new(0) }
+    fn new(kind: &'static str, seats: usize, limits: ServerLimits) -> Row {
+        Row { kind, seats, free: Semaphore::new(seats), waiting: AtomicUsize::new(0), limits }
     }
 
     async fn take(&self) -> Result<SemaphorePermit<'_>, Full> {
@@ -51,10 +47,10 @@ impl Row {
         }
         let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _line = InLine(&self.waiting);
-        if ahead >= self.seats * LINE {
+        if ahead >= self.seats * self.limits.line {
             return Err(Full);
         }
-        match platform::time::timeout(PATIENCE, self.free.acquire()).await {
+        match platform::time::timeout(self.limits.seat, self.free.acquire()).await {
             Ok(Ok(seat)) => Ok(seat),
             _ => Err(Full),
         }
@@ -63,8 +59,8 @@ impl Row {
 
 impl Seats {
     /// So many of each.
-    pub fn new(reads: usize, writes: usize) -> Seats {
-        Seats { reads: Row::new("readOnly", reads), writes: Row::new("mutating", writes) }
+    pub fn new(reads: usize, writes: usize, limits: ServerLimits) -> Seats {
+        Seats { reads: Row::new("readOnly", reads, limits), writes: Row::new("mutating", writes, limits) }
     }
 
     /// A seat for a request, if it needs one.
@@ -87,7 +83,7 @@ impl Seats {
 
 impl Default for Seats {
     fn default() -> Seats {
-        Seats::new(400, 200)
+        Seats::new(400, 200, ServerLimits::default())
     }
 }
 
@@ -97,11 +93,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_row_makes_wait_then_refuses_and_the_line_is_bounded() {
-        let row = Row::new("readOnly", 1);
+        let row = Row::new("readOnly", 1, ServerLimits::default());
         let seat = row.take().await.expect("the first sits down");
         assert_eq!(row.take().await.err(), Some(Full), "nobody left in time");
         assert_eq!(row.waiting.load(Ordering::Relaxed), 0, "who gave up is out of the line");
-        let line: Vec<InLine> = (0..LINE)
+        let line: Vec<InLine> = (0..row.limits.line)
             .map(|_| {
                 row.waiting.fetch_add(1, Ordering::Relaxed);
                 InLine(&row.waiting)
@@ -109,7 +105,7 @@ mod tests {
             .collect();
         let before = platform::Instant::now();
         assert_eq!(row.take().await.err(), Some(Full), "the line is full");
-        assert_eq!(before.elapsed(), Duration::ZERO, "told at once");
+        assert_eq!(before.elapsed(), std::time::Duration::ZERO, "told at once");
         drop((line, seat));
         assert!(row.take().await.is_ok());
     }

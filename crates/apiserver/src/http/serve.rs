@@ -10,17 +10,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// Who a connection belongs to.
 pub type PeerIdentity = Option<Arc<User>>;
-
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a request may take that is not a watch or a stream (upstream's `--request-timeout`).
-const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
-const STREAMS_MAX: u32 = 250;
 
 /// Serves connections until the listener fails.
 pub async fn serve(server: Arc<Server>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
@@ -31,7 +25,7 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, tls: Arc<rustls::
             Err(e) => {
                 // Out of descriptors, most likely: give others time to close theirs.
                 tracing::warn!(error = %e, "a connection could not be accepted");
-                platform::time::sleep(Duration::from_millis(50)).await;
+                platform::time::sleep(server.registry.env.limits().server.accept_pause).await;
                 continue;
             }
         };
@@ -43,7 +37,8 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, tls: Arc<rustls::
 
 async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
-    let tls = match platform::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await {
+    let limits = server.registry.env.limits().server;
+    let tls = match platform::time::timeout(limits.handshake, acceptor.accept(stream)).await {
         Ok(Ok(tls)) => tls,
         Ok(Err(e)) => {
             tracing::debug!(error = %e, "tls handshake failed");
@@ -58,11 +53,11 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStrea
         async move { Ok::<_, Infallible>(answer(&server, request, peer.as_deref()).await) }
     });
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(limits.streams)
         .initial_stream_window_size(256 * 1024)
         .max_header_list_size(64 * 1024);
     if let Err(e) = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).await {
@@ -82,7 +77,12 @@ async fn answer(server: &Arc<Server>, mut request: Request<Incoming>, peer: Opti
         Err(refused) => return *refused,
     };
     // One byte over the limit is enough to refuse with the right words.
-    match platform::time::timeout(REQUEST_PATIENCE, Limited::new(body, BODY_MAX + 64 * 1024).collect()).await {
+    match platform::time::timeout(
+        server.registry.env.limits().server.request,
+        Limited::new(body, BODY_MAX + 64 * 1024).collect(),
+    )
+    .await
+    {
         Ok(Ok(b)) => call.body = b.to_bytes(),
         Ok(Err(e)) if e.is::<LengthLimitError>() => {
             let message = format!("Request entity too large: limit is {BODY_MAX}");
@@ -99,7 +99,7 @@ async fn answer(server: &Arc<Server>, mut request: Request<Incoming>, peer: Opti
         return server.finish(call).await;
     }
     let info = call.info.clone();
-    let answer = platform::time::timeout(REQUEST_PATIENCE, server.finish(call)).await;
+    let answer = platform::time::timeout(server.registry.env.limits().server.request, server.finish(call)).await;
     drop(seat);
     answer.unwrap_or_else(|_| {
         tracing::warn!(verb = info.verb, path = info.path, "a request took too long and was given up");

@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use platform::WallTime;
 use platform::time::Duration;
+use platform::{KubeletLimits, WallTime};
 
 use super::pod::Pod;
 
@@ -268,14 +268,12 @@ pub struct Machine {
     pub cancelled: BTreeSet<Key>,
     /// When the kubelet first saw the pod.
     pub start_time: WallTime,
+    pub limits: KubeletLimits,
 }
 
 /// First and longest delay of restarts and pulls.
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(10);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// Delay before something that failed is tried again.
-pub const RETRY: Duration = Duration::from_secs(2);
-pub const RETRY_CREATE: Duration = Duration::from_secs(10);
 
 /// The delay after `delay`.
 pub fn longer(delay: Duration) -> Duration {
@@ -284,7 +282,7 @@ pub fn longer(delay: Duration) -> Duration {
 
 impl Machine {
     /// A pod that was just assigned here (or found again).
-    pub fn new(pod: Pod, now: WallTime) -> Machine {
+    pub fn new(pod: Pod, now: WallTime, limits: KubeletLimits) -> Machine {
         let start_time = pod.status.start_time.as_deref().and_then(api::time::parse_seconds);
         let start_time = start_time.map_or(now, |s| WallTime::from_unix(s, 0));
         let life =
@@ -292,6 +290,7 @@ impl Machine {
         Machine {
             pod,
             life,
+            limits,
             seen: Observation::default(),
             observed: false,
             out: BTreeSet::new(),
@@ -421,7 +420,7 @@ impl Machine {
         };
         let attempt = |failed: Option<(String, String)>| match failed {
             None => Attempt { done: outcome == Outcome::Done, ..Attempt::default() },
-            Some((_, message)) => Attempt { done: false, retry_at: Some(now.plus(RETRY)), message },
+            Some((_, message)) => Attempt { done: false, retry_at: Some(now.plus(self.limits.retry)), message },
         };
         match key {
             Key::Volumes => self.volumes = attempt(failed),
@@ -433,18 +432,19 @@ impl Machine {
             }
             Key::Pull(name) => self.pulled(now, &name, outcome),
             Key::Start(name) => {
+                let again = now.plus(self.limits.retry_create);
                 let memory = self.memory(&name);
                 memory.image = None;
                 memory.retry_at = None;
                 if let Some(waiting) = failed {
-                    memory.retry_at = Some(now.plus(RETRY_CREATE));
+                    memory.retry_at = Some(again);
                     memory.waiting = Some(waiting);
                 }
             }
             Key::Stop(..) | Key::StopSandbox(_) => {
                 if failed.is_some() {
                     // Asked again after a while, not at once.
-                    self.sandbox.retry_at = Some(now.plus(RETRY));
+                    self.sandbox.retry_at = Some(now.plus(self.limits.retry));
                 }
             }
         }

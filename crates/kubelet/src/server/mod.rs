@@ -90,7 +90,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, acceptor: tokio_rust
             Err(e) => {
                 // Out of descriptors, usually: wait for some to be freed.
                 tracing::warn!(error = %e, "the kubelet's API cannot accept");
-                platform::time::sleep(platform::time::Duration::from_millis(100)).await;
+                platform::time::sleep(shared.env.limits().kubelet.accept_pause).await;
                 continue;
             }
         };

@@ -194,16 +194,6 @@ impl Log {
         commit.changes.iter().map(one).collect()
     }
 
-    /// Raises the cluster version to the newest that this program writes; from then on older programs refuse the directory.
-    /// Answers the version.
-    pub async fn finalize(&self) -> Result<u32, platform::disk::DiskError> {
-        let newest = self.shared.formats.newest;
-        if self.shared.files.format() < newest {
-            self.shared.files.finalize(newest).await?;
-        }
-        Ok(newest)
-    }
-
     async fn commit_inner(&self, commit: Commit) -> Result<Committed, CommitError> {
         match self.submit(commit).await? {
             Outcome::Done(committed) => Ok(committed),
@@ -332,6 +322,15 @@ impl Store for Log {
         })
     }
 
+    fn finalize(&self) -> BoxFuture<'_, Result<u32, String>> {
+        Box::pin(async move {
+            let newest = self.shared.formats.newest;
+            if self.shared.files.format() < newest {
+                self.shared.files.finalize(newest).await.map_err(|e| format!("write the store's format: {e}"))?;
+            }
+            Ok(newest)
+        })
+    }
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let (reply, done) = oneshot::channel();

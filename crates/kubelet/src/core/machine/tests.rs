@@ -33,7 +33,7 @@ struct Node {
 impl Node {
     fn new(seed: u64, pod: Pod) -> Node {
         let now = WallTime::from_unix(1_000_000, 0);
-        let machine = Machine::new(pod, now);
+        let machine = Machine::new(pod, now, KubeletLimits::default());
         Node {
             machine,
             rng: Rng::from_seed(seed),
