@@ -44,7 +44,10 @@ impl Root {
     fn new(seed: u64) -> Result<Root, String> {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let run = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("corten-sim-{}-{seed}-{run}", std::process::id()));
+        // In memory where it can be: file systems are slow to make thousands of files anew.
+        let memory = std::path::Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let path = parent.join(format!("corten-sim-{}-{seed}-{run}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Root(path))
     }

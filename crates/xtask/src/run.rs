@@ -46,14 +46,18 @@ pub fn corten() -> Result<PathBuf, String> {
 
 /// Builds something and gives the path of its executable.
 pub fn built(what: &[&str]) -> Result<PathBuf, String> {
+    executables(what)?.pop().ok_or_else(|| "cargo built no executable".into())
+}
+
+/// Builds something and gives the paths of all its executables.
+pub fn executables(what: &[&str]) -> Result<Vec<PathBuf>, String> {
     let mut build = cargo(&["build", "--message-format=json-render-diagnostics"]);
     let text = output(build.args(what).stderr(Stdio::inherit()))?;
     let found = text
         .lines()
         .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())
-        .filter_map(|v| v["executable"].as_str().map(PathBuf::from))
-        .last();
-    found.ok_or_else(|| "cargo built no executable".into())
+        .filter_map(|v| v["executable"].as_str().map(PathBuf::from));
+    Ok(found.collect())
 }
 
 /// A directory for this run's files.

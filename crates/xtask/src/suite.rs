@@ -1,6 +1,6 @@
 //! Everything that CI checks, in the order in which a mistake shows soonest.
 
-use crate::{e2e, golden, run, tidy};
+use crate::{run, tidy};
 use std::process::Command;
 use std::time::Instant;
 
@@ -24,42 +24,33 @@ const PACKAGES: &[&str] = &[
 /// Runs it all.
 pub fn run() -> Result<(), String> {
     let began = Instant::now();
-    let steps: &[(&str, fn() -> Result<(), String>)] = &[
-        ("packages", install),
-        ("rules of the house", tidy::run),
-        ("unit and property tests", || run::command(&mut run::cargo(&["test", "--workspace", "--quiet"]))),
-        ("simulation", || {
-            run::command(&mut run::cargo(&["run", "--quiet", "--package", "sim", "--", "--seeds", "200"]))
-        }),
-        ("tests with root", with_root),
-        ("golden corpus", || golden::run(&[])),
-        ("end to end", || e2e::run(&[])),
-    ];
-    for (name, step) in steps {
+    let step = |name: &str, work: &dyn Fn() -> Result<(), String>| {
         println!("== {name} ({:.0} s)", began.elapsed().as_secs_f64());
-        step().map_err(|e| format!("{name}: {e}"))?;
-    }
+        work().map_err(|e| format!("{name}: {e}"))
+    };
+    step("packages", &install)?;
+    step("rules of the house", &tidy::run)?;
+    // Everything at once: cargo would build most crates again for every selection of packages, whose features differ.
+    println!("== build ({:.0} s)", began.elapsed().as_secs_f64());
+    let built = run::executables(&["--workspace", "--bins", "--tests"])?;
+    let named = |name: &str| {
+        let found = built.iter().find(|p| p.file_name().is_some_and(|n| n == name));
+        found.ok_or_else(|| format!("cargo built no {name}"))
+    };
+    let (corten, sim) = (named("corten")?, named("sim")?);
+    step("tests, with root and a real etcd where they ask for it", &|| {
+        let mut tests = run::cargo(&["test", "--workspace", "--quiet", "--bins", "--lib", "--tests"]);
+        run::command(tests.env("CORTEN_ROOT_TESTS", "1").env("CORTEN_ETCD_TESTS", "1"))
+    })?;
+    step("simulation", &|| run::command(Command::new(sim).args(["--seeds", "200"])))?;
+    let chore = |name: &str| {
+        let this = std::env::current_exe().map_err(|e| format!("find this program: {e}"))?;
+        run::command(Command::new(this).arg(name).env("CORTEN_BIN", corten))
+    };
+    step("golden corpus", &|| chore("golden"))?;
+    step("end to end", &|| chore("e2e"))?;
     println!("== all passed in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// Tests that make namespaces, mounts and containers, or start a real etcd.
-fn with_root() -> Result<(), String> {
-    let args = [
-        "test",
-        "--quiet",
-        "--package",
-        "runtime",
-        "--package",
-        "network",
-        "--package",
-        "kubelet",
-        "--package",
-        "etcd",
-        "--test",
-        "*",
-    ];
-    run::command(run::cargo(&args).env("CORTEN_ROOT_TESTS", "1").env("CORTEN_ETCD_TESTS", "1"))
 }
 
 /// Installs what tests need, if it is missing and we may.

@@ -4,8 +4,8 @@ use super::{Parser, SyntaxError, scan};
 use crate::names::Key;
 use crate::value::{Map, Value};
 
-/// Reads of an object only what lies at these dotted paths or under them, and skips the rest unread: for documents that
-/// we wrote ourselves. For more than 64 paths the whole is read.
+/// Reads of an object only what lies at these dotted paths or under them, and goes no further than it must: for documents
+/// that we wrote ourselves. For more than 64 paths the whole is read.
 pub fn parse_parts(bytes: &[u8], paths: &[&str]) -> Result<Value, SyntaxError> {
     let mut p = Parser::new(bytes, None);
     p.space();
@@ -13,50 +13,58 @@ pub fn parse_parts(bytes: &[u8], paths: &[&str]) -> Result<Value, SyntaxError> {
         return Err(p.unexpected("looking for an object"));
     }
     match paths.len() {
-        n @ 1..=64 => p.parts(paths, 0, u64::MAX >> (64 - n)),
-        0 => p.parts(paths, 0, 0),
+        0 => Ok(Value::object()),
+        n @ 1..=64 => p.parts(paths, 0, u64::MAX >> (64 - n)).map(|(value, _)| value),
         _ => super::parse(bytes),
     }
 }
 
 impl Parser<'_> {
-    /// An object, of which the paths in `live` (bits) have been followed `depth` steps to here.
-    fn parts(&mut self, paths: &[&str], depth: usize, live: u64) -> Result<Value, SyntaxError> {
+    /// An object, of which the paths in `live` (bits) have been followed `depth` steps to here; and how many brackets, its own
+    /// and of what is in it, the reader has left open.
+    fn parts(&mut self, paths: &[&str], depth: usize, mut live: u64) -> Result<(Value, usize), SyntaxError> {
         let mut entries: Vec<(Key, Value)> = Vec::new();
         self.at += 1;
         self.space();
         if self.bytes.get(self.at) == Some(&b'}') {
             self.at += 1;
-            return Ok(Value::Map(Map::new()));
+            return Ok((Value::Map(Map::new()), 0));
         }
         loop {
-            let key = self.key()?;
+            let key = self.key_text()?;
             let (mut below, mut whole) = (0_u64, false);
             for (i, path) in paths.iter().enumerate().filter(|(i, _)| live & (1 << i) != 0) {
                 let mut steps = path.split('.').skip(depth);
-                if steps.next() == Some(key.as_str()) {
+                if steps.next() == Some(&*key) {
                     below |= 1 << i;
                     whole |= steps.next().is_none();
                 }
             }
+            live &= !below; // no key comes twice
+            let mut open = 0;
             if whole {
-                let value = self.value()?;
-                entries.push((key, value));
+                entries.push((Key::from(&*key), self.value()?));
             } else if below != 0 && self.bytes.get(self.at) == Some(&b'{') {
-                let value = self.parts(paths, depth + 1, below)?;
-                entries.push((key, value));
+                let (value, left) = self.parts(paths, depth + 1, below)?;
+                entries.push((Key::from(&*key), value));
+                open = left;
             } else {
-                self.skip()?;
+                self.skip(0)?;
+            }
+            if live == 0 {
+                return Ok((Value::Map(Map::from_unique(entries)), open + 1));
+            }
+            if open > 0 {
+                self.skip(open)?;
             }
             if !self.another_member()? {
-                return Ok(Value::Map(Map::from_unique(entries)));
+                return Ok((Value::Map(Map::from_unique(entries)), 0));
             }
         }
     }
 
-    /// Goes past a value: to where its brackets close, or to what ends a plain one.
-    fn skip(&mut self) -> Result<(), SyntaxError> {
-        let mut open = 0_usize;
+    /// Goes past a value: to where its brackets close, or to what ends a plain one. `open` of the brackets are behind.
+    fn skip(&mut self, mut open: usize) -> Result<(), SyntaxError> {
         loop {
             match self.bytes.get(self.at) {
                 Some(b'"') => self.skip_string()?,
@@ -120,5 +128,8 @@ mod tests {
         assert_eq!(got(&[]), "{}");
         assert!(parse_parts(b"[]", &["a"]).is_err());
         assert!(parse_parts(br#"{"a":"x"#, &["b"]).is_err());
+        assert_eq!(got(&["a.c.d", "k"]), r#"{"a":{"c":{"d":"}\"]"}},"k":-1500}"#, "on from the middle of an object");
+        let cut = parse_parts(br#"{"a":{"b":1,"c":"#, &["a.b"]).expect("nothing behind it is looked at");
+        assert_eq!(to_string(&cut), r#"{"a":{"b":1}}"#);
     }
 }
