@@ -8,7 +8,7 @@ use crate::core::rbac::{Attributes, Part, Policy, User};
 use api::Value;
 use cache::Interest;
 use platform::watch as signal;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The decoded policy.
@@ -22,7 +22,7 @@ struct Decoded {
     at: u64,
     policy: Arc<Policy>,
     /// What each object said at which revision.
-    parts: HashMap<Arc<str>, (u64, Part)>,
+    parts: BTreeMap<Arc<str>, (u64, Part)>,
 }
 
 impl Default for PolicyCache {
@@ -51,9 +51,9 @@ impl Registry {
         let mut known = match &mut *decoded {
             Some(d) if d.at == at => return d.policy.clone(),
             Some(d) => std::mem::take(&mut d.parts),
-            None => HashMap::new(),
+            None => BTreeMap::new(),
         };
-        let (mut policy, mut parts) = (Policy::default(), HashMap::with_capacity(known.len()));
+        let (mut policy, mut parts) = (Policy::default(), BTreeMap::new());
         for plural in ["roles", "clusterroles", "rolebindings", "clusterrolebindings"] {
             let Some(r) = kinds::by_path("rbac.authorization.k8s.io", "v1", plural) else { continue };
             for object in self.cache(r).map(|c| c.list(&r.key_prefix(""))).unwrap_or_default() {

@@ -36,6 +36,18 @@ impl PatchKind {
             _ => return None,
         })
     }
+
+    /// Changes an object as a patch in this language says.
+    fn lay(self, patch: &Value, object: &mut Value, r: &Resource) -> Result<(), Status> {
+        match self {
+            PatchKind::Json => json_patch(object, patch).map_err(refused),
+            PatchKind::Merge => {
+                merge(object, patch);
+                Ok(())
+            }
+            _ => strategic(object, patch, r.ty).map_err(Status::unclassified),
+        }
+    }
 }
 
 /// A patch without this text does not reach into what somebody owns.
@@ -91,11 +103,7 @@ impl Registry {
                 0..0,
                 [(f::kind.into(), r.kind.as_str().into()), (f::apiVersion.into(), api_version.as_str().into())],
             );
-            match kind {
-                PatchKind::Json => json_patch(&mut new, &patch).map_err(refused)?,
-                PatchKind::Merge => merge(&mut new, &patch),
-                _ => strategic(&mut new, &patch, r.ty).map_err(Status::unclassified)?,
-            }
+            kind.lay(&patch, &mut new, r)?;
             let mut notes = Notes::default();
             check_kind(&new, r, &api_version)?;
             let shown = match kind {
