@@ -37,16 +37,14 @@ pub fn run() -> Result<(), String> {
         let found = built.iter().find(|p| p.file_name().is_some_and(|n| n == name));
         found.ok_or_else(|| format!("cargo built no {name}"))
     };
-    let (corten, sim) = (named("corten")?, named("sim")?);
+    // The build may have replaced the program that runs this.
+    let (corten, sim, xtask) = (named("corten")?, named("sim")?, named("xtask")?);
     step("tests, with root and a real etcd where they ask for it", &|| {
         let mut tests = run::cargo(&["test", "--workspace", "--quiet", "--bins", "--lib", "--tests"]);
         run::command(tests.env("CORTEN_ROOT_TESTS", "1").env("CORTEN_ETCD_TESTS", "1"))
     })?;
     step("simulation", &|| run::command(Command::new(sim).args(["--seeds", "200"])))?;
-    let chore = |name: &str| {
-        let this = std::env::current_exe().map_err(|e| format!("find this program: {e}"))?;
-        run::command(Command::new(this).arg(name).env("CORTEN_BIN", corten))
-    };
+    let chore = |name: &str| run::command(Command::new(xtask).arg(name).env("CORTEN_BIN", corten));
     step("golden corpus", &|| chore("golden"))?;
     step("end to end", &|| chore("e2e"))?;
     println!("== all passed in {:.0} s", began.elapsed().as_secs_f64());
