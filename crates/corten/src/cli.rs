@@ -209,6 +209,15 @@ fn alone<F: Future<Output = Result<(), String>>>(
     }
 }
 
+/// Prints a line. Whoever reads it may have read enough (`corten status | head -1`): that is no failure.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+pub(crate) use say;
+
 /// Runs a future on a runtime of its own.
 pub fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -42,7 +42,7 @@ pub fn load(place: &Place, file: &Path, name: Option<&str>) -> Result<(), String
         let socket = control::of_node(&cluster.run_dir(), &node);
         let names = crate::cli::block_on(control::ask(&socket, &request))?;
         for n in names {
-            println!("{node}: loaded {n}");
+            crate::cli::say!("{node}: loaded {n}");
         }
     }
     Ok(())

@@ -89,7 +89,7 @@ fn already(o: &Up, paths: &Paths, pid: i32) -> Result<(), String> {
             "the cluster in {data} is running (pid {pid}) with other settings: `corten down --data-dir {data}` first (its pods go on), then `corten up` with these flags"
         ));
     }
-    println!("The cluster in {data} is running already (pid {pid}).");
+    crate::cli::say!("The cluster in {data} is running already (pid {pid}).");
     Ok(())
 }
 
@@ -149,7 +149,7 @@ fn foreground(o: &Up, paths: Paths) -> Result<(), String> {
                 let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let _ = writeln!(file, "{line}"); // nobody may be waiting any more
             }
-            None => println!("{line}"),
+            None => crate::cli::say!("{line}"),
         }
     });
     crate::cli::block_on(async move {
@@ -203,7 +203,7 @@ fn background(o: &Up, paths: &Paths) -> Result<(), String> {
     drop(writer);
     let mut ready = false;
     for line in std::io::BufReader::new(reader).lines().map_while(Result::ok) {
-        println!("{line}");
+        crate::cli::say!("{line}");
         if line.ends_with("  ready") {
             ready = true;
             break;
@@ -220,7 +220,7 @@ fn background(o: &Up, paths: &Paths) -> Result<(), String> {
             last.join("\n")
         ));
     }
-    println!(
+    crate::cli::say!(
         "\nThe cluster is up. Try:\n  export KUBECONFIG={}\n  {command} kubectl get nodes\n  {command} kubectl create deployment hello --image=IMAGE",
         kubeconfig::find(paths, None)?.display(),
         command = command_name()
@@ -243,11 +243,11 @@ pub fn down(place: &Place) -> Result<(), String> {
         place.data_dir.canonicalize().map_err(|_| format!("there is no cluster in {}", place.data_dir.display()))?;
     let paths = Paths::new(&data);
     let Some(pid) = running(&paths) else {
-        println!("The cluster in {} is not running.", data.display());
+        crate::cli::say!("The cluster in {} is not running.", data.display());
         return Ok(());
     };
     stop(&paths, pid)?;
-    println!(
+    crate::cli::say!(
         "The cluster's process has ended. Its pods keep running: `corten up` takes them over, `corten reset --yes` removes them."
     );
     Ok(())
@@ -276,7 +276,7 @@ fn stop(paths: &Paths, pid: i32) -> Result<(), String> {
 pub fn reset(place: &Place, key_dir: Option<&Path>, yes: bool) -> Result<(), String> {
     let paths = Paths::new(&place.data_dir);
     let Some(mut cluster) = Cluster::load(&paths)? else {
-        println!("There is no cluster in {}.", place.data_dir.display());
+        crate::cli::say!("There is no cluster in {}.", place.data_dir.display());
         return Ok(());
     };
     if let Some(dir) = key_dir {
@@ -326,7 +326,7 @@ pub fn reset(place: &Place, key_dir: Option<&Path>, yes: bool) -> Result<(), Str
         wrong.extend(remove_contents(&data).err());
     }
     if wrong.is_empty() {
-        println!("Removed the cluster {}.", cluster.id);
+        crate::cli::say!("Removed the cluster {}.", cluster.id);
         Ok(())
     } else {
         Err(format!("not everything could be removed; try again after mending this:\n{}", wrong.join("\n")))

@@ -21,7 +21,7 @@ pub fn run(place: &Place) -> Result<(), String> {
         return Err(format!("there is no cluster in {}: `corten up` makes one", data.display()));
     };
     let pid = running(&paths);
-    let row = |what: &str, text: String| println!("{what:<11} {text}");
+    let row = |what: &str, text: String| crate::cli::say!("{what:<11} {text}");
     row("cluster", format!("{} in {}", cluster.id, data.display()));
     let stopped = || format!("not running: start it with `{} up`", command_name());
     row("process", pid.map_or_else(stopped, |p| format!("running, pid {p}, log {}/corten.log", data.display())));
@@ -37,9 +37,9 @@ pub fn run(place: &Place) -> Result<(), String> {
     for (what, items) in [("nodes", &nodes), ("pods", &pods)] {
         let waiting: Vec<String> = items.iter().filter_map(waits).collect();
         row(what, format!("{} of {} ready", items.len() - waiting.len(), items.len()));
-        waiting.iter().take(TOLD).for_each(|line| println!("            {line}"));
+        waiting.iter().take(TOLD).for_each(|line| crate::cli::say!("            {line}"));
         if waiting.len() > TOLD {
-            println!("            and {} more", waiting.len() - TOLD);
+            crate::cli::say!("            and {} more", waiting.len() - TOLD);
         }
     }
     Ok(())

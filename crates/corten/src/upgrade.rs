@@ -48,6 +48,6 @@ pub fn finalize(place: &Place) -> Result<(), String> {
         store.close().await;
         answer
     })?;
-    lines.iter().for_each(|line| println!("{line}"));
+    lines.iter().for_each(|line| crate::cli::say!("{line}"));
     Ok(())
 }

@@ -98,7 +98,7 @@ pub fn measure(bin: &Path, dir: &Path, peer: Option<&Peer>, figures: &mut Vec<Fi
             Some(server) => {
                 let upstream = figure(&text, server, work)?;
                 println!("{}: {mine:.1} {}, upstream {upstream:.1}: 1/{:.1}", work.what, work.unit, upstream / mine);
-                Figure { what: work.what, value: mine / upstream, most: 1.0 / work.share, unit: "of upstream's" }
+                Figure { what: work.what, value: mine / upstream, most: 1.0 / work.share, unit: "of peer" }
             }
         });
     }
