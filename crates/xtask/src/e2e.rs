@@ -448,8 +448,12 @@ impl Kubectl<'_> {
         drop(logs);
         let watch =
             started(&["get", "configmap", "web-pages", "-w", "-o", "jsonpath={.metadata.labels.seen}{\"\\n\"}"])?;
+        // Another label each time: upstream's kubectl leaves out the state in which it finds a single object as it begins to
+        // watch, so that a change between its get and its watch is never shown.
+        let mut times = 0;
         run::until("a watch shows a change", PATIENCE, || {
-            let _ = self.run(&["label", "configmap", "web-pages", "seen=now", "--overwrite"]);
+            times += 1;
+            let _ = self.run(&["label", "configmap", "web-pages", &format!("seen=now-{times}"), "--overwrite"]);
             shown("now")
         })?;
         drop(watch);
