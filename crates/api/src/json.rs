@@ -35,13 +35,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, SyntaxError> {
     Parser::new(bytes, None).document()
 }
 
-/// Reads one document and notes the path of every key that occurs twice in its object.
-pub fn parse_noting(bytes: &[u8], duplicates: &mut Vec<String>) -> Result<Value, SyntaxError> {
-    Parser::new(bytes, Some(duplicates)).document()
-}
-
-/// Reads an API object as [`parse`] or, given `duplicates`, [`parse_noting`] does; but what its `fieldsV1` say is only
-/// checked, and stays text ([`Value::Raw`]).
+/// Reads an API object as [`parse`] does, but what its `fieldsV1` say is only checked, and stays text ([`Value::Raw`]); and
+/// notes, given `duplicates`, the path of every key that occurs twice in its object.
 pub fn parse_object(bytes: &[u8], duplicates: Option<&mut Vec<String>>) -> Result<Value, SyntaxError> {
     Parser { raw: true, ..Parser::new(bytes, duplicates) }.document()
 }

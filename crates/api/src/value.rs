@@ -25,7 +25,7 @@ pub enum Value {
     /// An object.
     Map(Map),
     /// An object that nobody looks into, as its compact JSON text: the fields somebody owns (`fieldsV1`), half of many a
-    /// stored object. Only [`crate::json::parse_object`] and [`crate::apply`] make them.
+    /// stored object. Only [`crate::json`] (`parse_object`, `parse_raw`) and [`crate::apply`] make them.
     Raw(Box<str>),
 }
 

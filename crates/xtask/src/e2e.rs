@@ -151,8 +151,7 @@ impl Cluster {
 
     /// A registry on this machine (plain HTTP on loopback, which the first node reaches), and its address.
     fn registry(&self) -> Result<(run::Guard, String), String> {
-        let port =
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
+        let port = run::free_port()?;
         let config = self.dir.join("registry.yml");
         let text = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n",
@@ -479,8 +478,7 @@ impl Kubectl<'_> {
     }
 
     fn port_forward(&self, pod: &str) -> Result<(), String> {
-        let port =
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
+        let port = run::free_port()?;
         let child = self
             .command(&["port-forward", pod, &format!("{port}:8080")])
             .stdout(Stdio::null())

@@ -3,7 +3,7 @@
 use crate::codegen::root;
 use crate::run::{self, Guard};
 use std::collections::BTreeSet;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let rest: Vec<&String> = args.iter().filter(|a| *a != "--update").collect();
     let binary = run::corten()?;
     let dir = run::scratch("golden")?;
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
+    let port = run::free_port()?;
     let log = std::fs::File::create(dir.join("log")).map_err(|e| e.to_string())?;
     let server = Command::new(&binary)
         .arg("apiserver")

@@ -60,6 +60,12 @@ pub fn executables(what: &[&str]) -> Result<Vec<PathBuf>, String> {
     Ok(found.collect())
 }
 
+/// A port of this machine that nobody listens on.
+pub fn free_port() -> Result<u16, String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0");
+    listener.and_then(|l| l.local_addr()).map(|a| a.port()).map_err(|e| format!("find a free port: {e}"))
+}
+
 /// A directory for this run's files.
 pub fn scratch(name: &str) -> Result<PathBuf, String> {
     let dir = std::env::temp_dir().join(format!("corten-{name}-{}", std::process::id()));

@@ -40,7 +40,7 @@ fn errors_are_gos() {
 #[test]
 fn duplicates_are_noted_and_the_last_wins() {
     let mut noted = Vec::new();
-    let v = parse_noting(br#"{"spec":{"x":[{"a":1,"a":2}]},"spec":{"b":3}}"#, &mut noted).expect("valid");
+    let v = parse_object(br#"{"spec":{"x":[{"a":1,"a":2}]},"spec":{"b":3}}"#, Some(&mut noted)).expect("valid");
     assert_eq!(noted, ["spec.x[0].a", "spec"]);
     assert_eq!(to_string(&v), r#"{"spec":{"b":3}}"#);
 }

@@ -331,6 +331,7 @@ impl Store for Log {
             Ok(newest)
         })
     }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let (reply, done) = oneshot::channel();

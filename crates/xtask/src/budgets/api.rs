@@ -133,7 +133,7 @@ impl Server {
     /// The API server alone, as the yardstick was measured: no controllers, scheduler or kubelet work on what is made.
     fn ours(bin: &Path, dir: &Path) -> Result<Server, String> {
         std::fs::create_dir_all(dir).map_err(|e| format!("make {}: {e}", dir.display()))?;
-        let port = free_port()?;
+        let port = run::free_port()?;
         let mut c = Command::new(bin);
         c.arg("apiserver")
             .arg(format!("--data-dir={}", dir.display()))
@@ -146,7 +146,7 @@ impl Server {
     /// Upstream's, with keys and certificates of ours and durable etcd, as the yardstick was measured.
     fn theirs(peer: &Peer, ours: &Path, dir: &Path) -> Result<Server, String> {
         std::fs::create_dir_all(dir).map_err(|e| format!("make {}: {e}", dir.display()))?;
-        let (port, etcd_port, peer_port) = (free_port()?, free_port()?, free_port()?);
+        let (port, etcd_port, peer_port) = (run::free_port()?, run::free_port()?, run::free_port()?);
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let mut etcd = Command::new(&peer.etcd);
         etcd.arg(format!("--data-dir={}", dir.join("etcd").display()))
@@ -208,11 +208,6 @@ impl Server {
 fn spawn(c: &mut Command) -> Result<run::Guard, String> {
     let child = c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     child.map(run::Guard).map_err(|e| format!("start {c:?}: {e}"))
-}
-
-fn free_port() -> Result<u16, String> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0");
-    listener.and_then(|l| l.local_addr()).map(|a| a.port()).map_err(|e| format!("find a free port: {e}"))
 }
 
 fn kload() -> Result<PathBuf, String> {
